@@ -1,0 +1,185 @@
+"""The seams: what the kernel asks of each kind of backend.
+
+Each has a production adapter, a scripted one in `backends.scripted`, and one contract test
+over all of them in `tests/contracts/`.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.messages import (
+    Added,
+    AuditRecord,
+    Balance,
+    CallClosed,
+    CallOpened,
+    Completion,
+    CoreStatus,
+    GenerateRequest,
+    Hit,
+    Hold,
+    JsonObject,
+    MemoryCounts,
+    MemoryDraft,
+    MemoryQuery,
+    Piece,
+    Place,
+    Reach,
+    Selection,
+    ServerStatus,
+    ToolProgress,
+    ToolResult,
+    ToolSpec,
+    Unit,
+)
+
+Emit: TypeAlias = Callable[[Piece], Awaitable[None]]
+"""Receives each piece of text as it is generated, in order."""
+
+OnProgress: TypeAlias = Callable[[ToolProgress], Awaitable[None]]
+"""Receives the progress notifications of a running tool, in order."""
+
+Vectors: TypeAlias = NDArray[np.float32]
+"""Unit vectors, shape `(n, dim)`, float32."""
+
+
+class LLMCore(Protocol):
+    """One place that generates text."""
+
+    async def generate(self, request: GenerateRequest, emit: Emit, /) -> Completion:
+        """Generate an answer, emitting its pieces on the way.
+
+        Cancelling the call stops the work and frees what it held.
+
+        Raises:
+            BackendError: The core failed; see its subclasses.
+        """
+        ...
+
+    def status(self) -> CoreStatus:
+        """Say what this core is and how it is, without I/O."""
+        ...
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors whose inner product is their likeness."""
+
+    @property
+    def name(self) -> str:
+        """Identity of model and quantisation, kept with every vector it makes."""
+        ...
+
+    async def embed(self, texts: Sequence[str], /) -> Vectors:
+        """Embed texts; row `i` belongs to text `i`.
+
+        Raises:
+            BackendError: The embedder failed.
+        """
+        ...
+
+
+class MemoryStore(Protocol):
+    """Keeps memories in partitions; every call names the partitions it may touch."""
+
+    async def add(self, draft: MemoryDraft, place: Place, /) -> Added:
+        """Store a memory; returns after it is durable.
+
+        Raises:
+            MemoryNotFoundError: `replaces` or a link names no memory of the partition.
+            IdempotencyConflictError: The key was used with another body.
+            StoreError: It could not be written; nothing was.
+        """
+        ...
+
+    async def search(self, query: MemoryQuery, reach: Sequence[Reach], /) -> tuple[Hit, ...]:
+        """Find memories, best first.
+
+        Raises:
+            MemoryNotFoundError: The query names an id that is not within reach.
+            StoreError: The database could not be read.
+        """
+        ...
+
+    async def forget(self, selection: Selection, reach: Sequence[Reach], reason: str, /) -> int:
+        """Take memories out of every later search; returns how many.
+
+        Raises:
+            StoreError: It could not be written; nothing was.
+        """
+        ...
+
+    async def count(self, owner: str, /) -> MemoryCounts:
+        """Count what one partition holds."""
+        ...
+
+
+class ToolServer(Protocol):
+    """A place that runs tools."""
+
+    async def list_tools(self, /) -> tuple[ToolSpec, ...]:
+        """List the published tools, sorted by name.
+
+        Raises:
+            ToolServerError: The server could not be reached.
+        """
+        ...
+
+    async def call(
+        self, name: str, arguments: JsonObject, on_progress: OnProgress, /
+    ) -> ToolResult:
+        """Run one tool. Cancelling the call cancels it downstream.
+
+        Raises:
+            ToolServerError: The server could not be reached; a tool's own failure is a result.
+        """
+        ...
+
+    def status(self) -> ServerStatus:
+        """Say how the server is, without I/O."""
+        ...
+
+
+class Journal(Protocol):
+    """Audit trail and ledger, durable together."""
+
+    async def open_call(
+        self, opened: CallOpened, holds: Sequence[Hold], once: str | None, /
+    ) -> str | None:
+        """Record the intent and set the holds aside, in one transaction.
+
+        Args:
+            opened: The call.
+            holds: Set aside all or none.
+            once: Idempotency key of the agent, or None.
+
+        Returns:
+            The answer of an earlier, finished call with the same key and digest, which then
+            stands for this one (nothing is held), or None.
+
+        Raises:
+            OverdrawnError: An account does not cover its hold; nothing was held.
+            IdempotencyConflictError: The key belongs to another body or an unfinished call.
+            StoreError: It could not be written.
+        """
+        ...
+
+    async def close_call(self, closed: CallClosed, /) -> None:
+        """Replace the holds by what was used and record the outcome, in one transaction."""
+        ...
+
+    async def refuse_call(self, opened: CallOpened, outcome: str, /) -> None:
+        """Record a call that was not let in."""
+        ...
+
+    async def balance(self, account: str, period: str, unit: Unit, /) -> Balance:
+        """Read one account."""
+        ...
+
+    async def records(
+        self, *, agent: str | None = None, request_id: str | None = None, limit: int = 100
+    ) -> tuple[AuditRecord, ...]:
+        """Read audit records, newest first."""
+        ...
