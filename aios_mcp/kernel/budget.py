@@ -1,0 +1,50 @@
+"""What a generation may cost at most, as holds on the agent's accounts."""
+
+import datetime
+from collections.abc import Sequence
+
+from aios_mcp.kernel.agents import Agent
+from aios_mcp.kernel.calls import GenerateCall
+from aios_mcp.kernel.cores import Core, most_tokens
+from backends.messages import Hold, Usage
+
+
+def day_of(now: float) -> str:
+    """Give the budget period of a moment: its UTC day, such as `2026-11-24`."""
+    return datetime.datetime.fromtimestamp(now, datetime.UTC).date().isoformat()
+
+
+def holds_for(
+    agent: Agent, call: GenerateCall, cores: Sequence[Core], now: float
+) -> tuple[Hold, ...]:
+    """Give the holds that cover the call on the dearest core it may run on.
+
+    Args:
+        agent: Who pays.
+        call: The call; injected memories count with their whole room.
+        cores: Cores it may run on.
+        now: Unix seconds.
+    """
+    room = call.memory.max_tokens if call.memory else 0
+    worst = Usage(
+        input_tokens=most_tokens(call.request) + room, output_tokens=call.request.max_tokens
+    )
+    cost = max((core.price.micro_usd(worst) for core in cores if core.price), default=0)
+    period = day_of(now)
+    allowance = agent.allowance
+    return (
+        Hold(
+            account=agent.name,
+            period=period,
+            unit="tokens",
+            amount=worst.total,
+            cap=allowance.tokens_per_day,
+        ),
+        Hold(
+            account=agent.name,
+            period=period,
+            unit="micro_usd",
+            amount=cost,
+            cap=allowance.micro_usd_per_day,
+        ),
+    )

@@ -1,0 +1,202 @@
+"""The syscalls' arguments and answers: what the surface hands to the kernel and gets back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from backends.messages import (
+    CoreStatus,
+    GenerateRequest,
+    MemoryDraft,
+    MemoryQuery,
+    Selection,
+    ServerStatus,
+    ToolResult,
+    ToolSpec,
+    Usage,
+)
+from scheduler import Lane
+
+DEFAULT_NAMESPACE = "self"
+DEFAULT_TIER = "balanced"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryInjection:
+    """Memories to put in front of a prompt.
+
+    Attributes:
+        query: What to search for; None searches for the last user message.
+        k: Most memories.
+        max_tokens: Room for them.
+    """
+
+    query: str | None = None
+    k: int = 5
+    max_tokens: int = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateCall:
+    """Arguments of `llm_generate`.
+
+    Attributes:
+        request: The prompt and its limits.
+        model: Name of a core, or a tier.
+        memory: Memories to inject, or None.
+        lane: Service class.
+        deadline_seconds: For waiting and work together; None takes the configured one.
+        idempotency_key: The same key with the same arguments answers from the first call.
+    """
+
+    request: GenerateRequest
+    model: str = DEFAULT_TIER
+    memory: MemoryInjection | None = None
+    lane: Lane = Lane.NORMAL
+    deadline_seconds: float | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """Answer of `llm_generate`.
+
+    Attributes:
+        data: The parsed answer when a schema was asked for and the answer is complete.
+        core: Name of the core that answered.
+        note: What to know of that core, such as that it is the bundled demonstration model.
+        cost_micro_usd: None where the core's price is unknown; 0 for local cores.
+        memories: Ids of the memories that were injected.
+    """
+
+    text: str
+    data: object | None
+    finish_reason: str
+    core: str
+    note: str
+    usage: Usage
+    cost_micro_usd: int | None
+    queue_ms: float
+    run_ms: float
+    request_id: str
+    memories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """Arguments of `execute_tool`; `tool` is `server.name`."""
+
+    tool: str
+    arguments: dict[str, object] = field(default_factory=dict[str, object])
+    deadline_seconds: float | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolOutcome:
+    """Answer of `execute_tool`: the downstream result unchanged, and what the kernel adds."""
+
+    result: ToolResult
+    queue_ms: float
+    run_ms: float
+    audit_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTool:
+    """A tool the agent may call, under its full name `server.name`."""
+
+    name: str
+    server: str
+    spec: ToolSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundTools:
+    """Answer of `find_tools`.
+
+    Attributes:
+        tools: Permitted tools, best match first, else by name.
+        unreachable: Servers the agent has grants for that could not be asked.
+    """
+
+    tools: tuple[FoundTool, ...]
+    unreachable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddCall:
+    """Arguments of `add_memory`."""
+
+    draft: MemoryDraft
+    namespace: str = DEFAULT_NAMESPACE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchCall:
+    """Arguments of `search_memory`; no namespace means all the agent may read."""
+
+    query: MemoryQuery
+    namespace: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetCall:
+    """Arguments of `forget_memory`; no namespace means all the agent may write."""
+
+    selection: Selection
+    namespace: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreReport:
+    """One core as an agent may see it.
+
+    Attributes:
+        price: USD per million tokens, `(input, cached input, output)`; None is unknown.
+    """
+
+    name: str
+    backend: Literal["llama_cpp", "openai"]
+    tiers: tuple[str, ...]
+    status: CoreStatus
+    slots: int
+    busy: int
+    waiting: int
+    price: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerReport:
+    """One tool server as an agent may see it."""
+
+    name: str
+    status: ServerStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusReport:
+    """The kernel at a glance, for one agent: only what its grants touch."""
+
+    version: str
+    agent: str
+    uptime_seconds: float
+    cores: Sequence[CoreReport]
+    servers: Sequence[ServerReport]
+    running: int
+    waiting: int
+    memories: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReport:
+    """What an agent used of its budget today (UTC); None for a limit is none."""
+
+    agent: str
+    period: str
+    tokens: int
+    tokens_limit: int | None
+    usd: float
+    usd_limit: float | None

@@ -1,0 +1,358 @@
+"""The syscalls, each a straight script: gate, lease, work, answer."""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import anyio
+
+from aios_mcp.errors import InvalidArgumentError, NotPermittedError
+from aios_mcp.kernel.agents import Agent
+from aios_mcp.kernel.budget import day_of, holds_for
+from aios_mcp.kernel.calls import (
+    AddCall,
+    CoreReport,
+    ForgetCall,
+    FoundTools,
+    GenerateCall,
+    Generation,
+    SearchCall,
+    ServerReport,
+    StatusReport,
+    ToolCall,
+    ToolOutcome,
+    UsageReport,
+)
+from aios_mcp.kernel.capabilities import covers, place_of, reaches_of
+from aios_mcp.kernel.cores import Cores
+from aios_mcp.kernel.deadlines import deadline
+from aios_mcp.kernel.gate import Call, Entry, Gate
+from aios_mcp.kernel.generations import Generations
+from aios_mcp.kernel.replay import (
+    generation_from_json,
+    generation_to_json,
+    tool_result_from_json,
+    tool_result_to_json,
+)
+from aios_mcp.kernel.tool_catalog import ToolCatalog
+from aios_mcp.version import __version__
+from backends.errors import StoreError, ToolNotFoundError, ToolServerTimeoutError
+from backends.messages import Added, AuditRecord, Hit, MemoryDraft, Reach
+from backends.protocols import Emit, Journal, MemoryStore, OnProgress
+from scheduler import Job, SchedulerDriver
+
+MEMORY = "memory"
+
+
+def tools_resource(server: str) -> str:
+    """Name the scheduler's resource of a tool server."""
+    return f"tools:{server}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """Longest times, in seconds."""
+
+    queue: float
+    generate: float
+    tool: float
+    memory: float
+
+
+class Kernel:
+    """Runs syscalls for agents on cores, tool servers and the memory store."""
+
+    def __init__(
+        self,
+        *,
+        gate: Gate,
+        driver: SchedulerDriver,
+        cores: Cores,
+        catalog: ToolCatalog,
+        memories: MemoryStore,
+        journal: Journal,
+        waits: Waits,
+        now: Callable[[], float],
+    ) -> None:
+        self._gate = gate
+        self._driver = driver
+        self._cores = cores
+        self._catalog = catalog
+        self._memories = memories
+        self._journal = journal
+        self._waits = waits
+        self._now = now
+        self._generations = Generations(driver, memories, queue_seconds=waits.queue)
+        self._started = anyio.current_time()
+
+    async def llm_generate(self, agent: Agent, call: GenerateCall, emit: Emit) -> Generation:
+        """Generate text on whichever core the scheduler picks.
+
+        Raises:
+            KernelError, SchedulerError, BackendError, StoreError: See `aios_mcp.errors`.
+        """
+        entry = Entry(
+            op="llm_generate",
+            target=call.model,
+            arguments=call,
+            check=lambda: self._check_generate(agent, call),
+            holds=lambda: holds_for(
+                agent, call, self._cores.choose(agent, call.model), self._now()
+            ),
+            once=call.idempotency_key,
+        )
+        seconds = call.deadline_seconds or self._waits.generate
+        async with self._gate.enter(agent, entry) as admitted:
+            if admitted.replay is not None:
+                return generation_from_json(admitted.replay)
+            cores = self._cores.choose(agent, call.model)
+            generation = await self._generations.run(
+                agent, call, cores, admitted, emit=emit, seconds=seconds
+            )
+            if call.idempotency_key is not None:
+                admitted.answer = generation_to_json(generation)
+            return generation
+
+    async def execute_tool(
+        self, agent: Agent, call: ToolCall, on_progress: OnProgress
+    ) -> ToolOutcome:
+        """Run one tool of a downstream server.
+
+        Raises:
+            KernelError, SchedulerError, ToolServerError, StoreError: See `aios_mcp.errors`.
+        """
+        entry = Entry(
+            op="execute_tool",
+            target=call.tool,
+            arguments=call.arguments,
+            check=lambda: self._check_tool(agent, call),
+            once=call.idempotency_key,
+        )
+        seconds = call.deadline_seconds or self._waits.tool
+        async with self._gate.enter(agent, entry) as admitted:
+            if admitted.replay is not None:
+                result = tool_result_from_json(admitted.replay)
+                return ToolOutcome(result=result, queue_ms=0.0, run_ms=0.0, audit_id=admitted.id)
+            with deadline(seconds, ToolServerTimeoutError, f"tool {call.tool!r}") as until:
+                return await self._run_tool(agent, call, admitted, on_progress, until)
+
+    async def find_tools(
+        self, agent: Agent, query: str | None, server: str | None, limit: int
+    ) -> FoundTools:
+        """List the tools the agent may call, best match first."""
+        entry = Entry(
+            op="find_tools", target=server or "*", arguments=[query, server, limit], check=_allow
+        )
+        async with self._gate.enter(agent, entry):
+            return await self._catalog.find(agent, query=query, server=server, limit=limit)
+
+    async def add_memory(self, agent: Agent, call: AddCall) -> Added:
+        """Store a memory; returns after it is durable.
+
+        Raises:
+            KernelError, SchedulerError, StoreError: See `aios_mcp.errors`.
+        """
+        entry = Entry(
+            op="add_memory",
+            target=call.namespace,
+            arguments=call.draft,
+            check=lambda: _check_namespace(agent, agent.grants.write, call.namespace, "written"),
+        )
+        place = place_of(agent.name, call.namespace)
+        async with self._gate.enter(agent, entry) as admitted:
+            draft = _with_source(call.draft, agent, admitted.id)
+            async with self._at_memory(agent, admitted):
+                return await self._memories.add(draft, place)
+
+    async def search_memory(self, agent: Agent, call: SearchCall) -> tuple[Hit, ...]:
+        """Find memories among those the agent may read, best first.
+
+        Raises:
+            KernelError, SchedulerError, StoreError: See `aios_mcp.errors`.
+        """
+        reach = _reach(agent, agent.grants.read, call.namespace)
+        entry = Entry(
+            op="search_memory",
+            target=call.namespace or "*",
+            arguments=call.query,
+            check=lambda: _check_namespace(agent, agent.grants.read, call.namespace, "read"),
+        )
+        async with self._gate.enter(agent, entry) as admitted, self._at_memory(agent, admitted):
+            return await self._memories.search(call.query, reach)
+
+    async def forget_memory(self, agent: Agent, call: ForgetCall) -> int:
+        """Take memories out of every later search; returns how many.
+
+        Raises:
+            KernelError, SchedulerError, StoreError: See `aios_mcp.errors`.
+        """
+        reach = _reach(agent, agent.grants.write, call.namespace)
+        entry = Entry(
+            op="forget_memory",
+            target=call.namespace or "*",
+            arguments=[call.selection, call.reason],
+            check=lambda: _check_namespace(agent, agent.grants.write, call.namespace, "written"),
+        )
+        async with self._gate.enter(agent, entry) as admitted, self._at_memory(agent, admitted):
+            return await self._memories.forget(call.selection, reach, call.reason)
+
+    async def status(self, agent: Agent) -> StatusReport:
+        """Describe the kernel at a glance, as far as the agent's grants reach."""
+        counts = await self._memories.count(agent.name)
+        return StatusReport(
+            version=__version__,
+            agent=agent.name,
+            uptime_seconds=round(anyio.current_time() - self._started, 3),
+            cores=self.cores(agent),
+            servers=tuple(
+                ServerReport(name=name, status=status)
+                for name, status in self._catalog.statuses(agent).items()
+            ),
+            running=self._driver.running,
+            waiting=self._driver.waiting,
+            memories=counts.rows,
+            memory_bytes=counts.size_bytes,
+        )
+
+    def cores(self, agent: Agent) -> tuple[CoreReport, ...]:
+        """Describe the cores the agent may use."""
+        counts = self._driver.counts()
+        return tuple(
+            CoreReport(
+                name=core.name,
+                backend=core.backend,
+                tiers=core.tiers,
+                status=core.llm.status(),
+                slots=core.slots,
+                busy=counts[core.name].busy,
+                waiting=counts[core.name].waiting,
+                price=None if core.price is None else core.price.triple,
+            )
+            for core in self._cores.visible_to(agent)
+        )
+
+    async def usage(self, agent: Agent) -> UsageReport:
+        """Say what the agent used of today's budget."""
+        period = day_of(self._now())
+        tokens = await self._journal.balance(agent.name, period, "tokens")
+        micro_usd = await self._journal.balance(agent.name, period, "micro_usd")
+        cap = agent.allowance.micro_usd_per_day
+        return UsageReport(
+            agent=agent.name,
+            period=period,
+            tokens=tokens.spent,
+            tokens_limit=agent.allowance.tokens_per_day,
+            usd=micro_usd.spent / 1e6,
+            usd_limit=None if cap is None else cap / 1e6,
+        )
+
+    async def audit(
+        self, agent: Agent, *, request_id: str | None = None, limit: int = 20
+    ) -> tuple[AuditRecord, ...]:
+        """Read the agent's own audit records, newest first."""
+        return await self._journal.records(agent=agent.name, request_id=request_id, limit=limit)
+
+    def _check_generate(self, agent: Agent, call: GenerateCall) -> None:
+        self._cores.choose(agent, call.model)
+        wanted, most = call.request.max_tokens, agent.grants.max_tokens
+        if wanted > most:
+            raise NotPermittedError(
+                f"max_tokens is {wanted}, agent {agent.name!r} may ask for at most {most}",
+                rule="llm.max_tokens",
+            )
+        if call.memory is not None:
+            _check_namespace(agent, agent.grants.read, None, "read")
+
+    def _check_tool(self, agent: Agent, call: ToolCall) -> None:
+        server, dot, _ = call.tool.partition(".")
+        if not dot:
+            raise InvalidArgumentError(
+                f"tool is {call.tool!r}; give its full name, server.tool, as find_tools lists it"
+            )
+        if self._catalog.server(server) is None or not agent.grants.allows_tool(call.tool):
+            raise _tool_denied(agent, call.tool, rule="tools")
+        if not agent.grants.allows_arguments(call.tool, call.arguments):
+            raise NotPermittedError(
+                f"agent {agent.name!r} may not call {call.tool!r} with these arguments",
+                rule="args",
+            )
+
+    async def _run_tool(
+        self, agent: Agent, call: ToolCall, admitted: Call, on_progress: OnProgress, until: float
+    ) -> ToolOutcome:
+        server_name, _, tool_name = call.tool.partition(".")
+        server = self._catalog.server(server_name)
+        assert server is not None  # the check saw to it
+        async with self._lease(agent, admitted, tools_resource(server_name), until):
+            started = anyio.current_time()
+            try:
+                result = await server.call(tool_name, call.arguments, on_progress)
+            except ToolNotFoundError as exc:
+                raise _tool_denied(agent, call.tool, rule="absent") from exc
+            run_seconds = anyio.current_time() - started
+        if call.idempotency_key is not None:
+            admitted.answer = tool_result_to_json(result)
+        return ToolOutcome(
+            result=result,
+            queue_ms=round(admitted.queue_seconds * 1000, 3),
+            run_ms=round(run_seconds * 1000, 3),
+            audit_id=admitted.id,
+        )
+
+    @asynccontextmanager
+    async def _at_memory(self, agent: Agent, admitted: Call) -> AsyncGenerator[None]:
+        with deadline(self._waits.memory, StoreError, "the memory call") as until:
+            async with self._lease(agent, admitted, MEMORY, until):
+                yield
+
+    @asynccontextmanager
+    async def _lease(
+        self, agent: Agent, admitted: Call, resource: str, until: float
+    ) -> AsyncGenerator[None]:
+        job = Job(
+            id=admitted.id,
+            agent=agent.name,
+            resources=(resource,),
+            deadline=min(until, anyio.current_time() + self._waits.queue),
+        )
+        async with self._driver.lease(job) as lease:
+            admitted.queue_seconds += lease.queue_seconds
+            admitted.place = resource
+            yield
+
+
+def _allow() -> None:
+    """Find_tools shows permitted tools only, so everyone may ask."""
+
+
+def _check_namespace(
+    agent: Agent, granted: Sequence[str], namespace: str | None, verb: str
+) -> None:
+    allowed = (
+        bool(granted)
+        if namespace is None
+        else any(covers(pattern, namespace) for pattern in granted)
+    )
+    if not allowed:
+        names = ", ".join(granted) or "none"
+        what = "memory" if namespace is None else f"namespace {namespace!r}"
+        raise NotPermittedError(
+            f"{what} cannot be {verb} by agent {agent.name!r}; its namespaces: {names}",
+            rule=f"memory.{verb}",
+        )
+
+
+def _reach(agent: Agent, granted: Sequence[str], namespace: str | None) -> tuple[Reach, ...]:
+    return reaches_of(agent.name, granted if namespace is None else (namespace,))
+
+
+def _with_source(draft: MemoryDraft, agent: Agent, request_id: str) -> MemoryDraft:
+    source = {**draft.source, "agent": agent.name, "tool": "add_memory", "request": request_id}
+    return replace(draft, source=source)
+
+
+def _tool_denied(agent: Agent, tool: str, *, rule: str) -> NotPermittedError:
+    return NotPermittedError(
+        f"tool {tool!r} is not available to agent {agent.name!r}; find_tools lists those that are",
+        rule=rule,
+    )
