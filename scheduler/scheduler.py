@@ -188,19 +188,16 @@ class Scheduler:
         return limit is not None and self._running_of.get((job.agent, job.group), 0) >= limit
 
     def _hold_back(self, ticket: Ticket) -> None:
-        # Out of the decision path until the owner's own work ends: its line must not block others.
+        # Out of the decision path until one of the owner's own jobs ends: others must pass.
         line = self._held_back.setdefault((ticket.job.agent, ticket.job.group), Line())
         line.push(ticket)
         self._tickets[ticket.job.id] = (ticket, line)
 
     def _let_forward(self, key: tuple[str, str]) -> None:
-        line = self._held_back.get(key)
-        if line is None:
-            return
-        if len(line):
+        # All of them: which one fits a free slot is for the lines to say, and each keeps its place.
+        line = self._held_back.pop(key, None)
+        while line:
             self._enqueue(line.pop())
-        if not len(line):
-            del self._held_back[key]
 
     def _cancel(self, job_id: str) -> None:
         found = self._tickets.pop(job_id, None)
@@ -209,8 +206,6 @@ class Scheduler:
         ticket, line = found
         line.drop(ticket)
         self._forget_waiting(ticket.job)
-        # A job let forward in place of this one must not wait for a release that never comes.
-        self._let_forward((ticket.job.agent, ticket.job.group))
 
     def _forget_waiting(self, job: Job) -> None:
         self._waiting_of[job.agent] -= 1

@@ -46,16 +46,26 @@ def test_an_agent_at_its_limit_waits_and_others_pass() -> None:
     assert started(scheduler) == ["2"]
 
 
-def test_cancelling_the_job_let_forward_lets_the_next_one_forward() -> None:
-    scheduler = Scheduler({"gpu": 1}, Fifo())
-    for name, agent in [("1", "a"), ("2", "b"), ("3", "a"), ("4", "a")]:
-        scheduler.submit(job(name, agent, limit=1), 0.0)
+def test_jobs_held_back_by_a_limit_run_wherever_a_slot_is_free() -> None:
+    scheduler = Scheduler({"gpu": 1, "cpu": 1}, Fifo())
+    for name, agent, resource in [("1", "a", "cpu"), ("2", "b", "gpu"), ("3", "a", "gpu")]:
+        scheduler.submit(job(name, agent, resource, limit=1), 0.0)
+    scheduler.submit(job("4", "a", "cpu", limit=1), 0.0)
+    assert started(scheduler) == ["1", "2"]
+    scheduler.release("1", 1.0)
+    assert started(scheduler) == ["4"]  # 3 came first, but its resource is busy
+
+
+def test_a_job_held_back_by_a_limit_is_not_overtaken_by_a_later_one() -> None:
+    scheduler = Scheduler({"gpu": 2}, Fifo())
+    for name in "12":
+        scheduler.submit(job(name, limit=1), 0.0)
     assert started(scheduler) == ["1"]
+    scheduler.submit(job("3", limit=1), 0.0)
     scheduler.release("1", 1.0)
     assert started(scheduler) == ["2"]
     scheduler.release("3", 1.0)
-    scheduler.release("2", 1.0)
-    assert started(scheduler) == ["4"]
+    assert scheduler.waiting == 0
 
 
 def test_a_full_line_refuses_at_once_and_says_when_to_come_back() -> None:

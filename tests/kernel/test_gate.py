@@ -1,0 +1,96 @@
+import anyio
+import pytest
+
+from aios_mcp.errors import NotPermittedError
+from aios_mcp.kernel.gate import Entry, Gate
+from backends.errors import StoreError
+from backends.messages import CallClosed, Hold
+from backends.scripted import ListJournal
+from tests.kernel.kernels import NOW, agent
+from tests.marks import virtual_time
+
+HOLD = Hold(account="ada", period="2026-11-24", unit="tokens", amount=10, cap=10)
+
+
+def allowed() -> None:
+    return None
+
+
+def entry(once: str | None = None, op: str = "op") -> Entry:
+    return Entry(
+        op=op, target="t", arguments={"a": 1}, check=allowed, holds=lambda: (HOLD,), once=once
+    )
+
+
+def gate(journal: ListJournal) -> Gate:
+    return Gate(journal, digest_key=b"k", now=lambda: NOW, new_id=iter("123456789").__next__)
+
+
+class FailingJournal(ListJournal):
+    """A journal whose disk is full by the time a call ends."""
+
+    async def close_call(self, closed: CallClosed, /) -> None:
+        raise StoreError("disk full")
+
+
+async def test_what_was_used_replaces_what_was_held() -> None:
+    journal = ListJournal()
+    async with gate(journal).enter(agent(), entry()) as call:
+        assert (await journal.balance("ada", "2026-11-24", "tokens")).held == 10
+        call.used["tokens"] = 3
+    balance = await journal.balance("ada", "2026-11-24", "tokens")
+    assert (balance.spent, balance.held) == (3, 0)
+
+
+async def test_an_unexpected_error_is_recorded_as_internal_and_settled() -> None:
+    journal = ListJournal()
+    with pytest.raises(ZeroDivisionError):
+        async with gate(journal).enter(agent(), entry()):
+            _ = 1 / 0
+    assert [record.outcome for record in journal.audit] == ["internal"]
+    assert (await journal.balance("ada", "2026-11-24", "tokens")).held == 0
+
+
+@virtual_time
+async def test_a_cancelled_call_is_settled_although_its_task_is_cancelled() -> None:
+    journal = ListJournal()
+    with anyio.move_on_after(5):
+        async with gate(journal).enter(agent(), entry()) as call:
+            call.used["tokens"] = 2
+            await anyio.sleep(60)
+    [record] = journal.audit
+    assert (record.outcome, record.tokens, record.run_ms) == ("cancelled", 2, 5000.0)
+
+
+async def test_a_refused_check_holds_nothing_and_asks_for_no_holds() -> None:
+    journal = ListJournal()
+
+    def refuse() -> None:
+        raise NotPermittedError("no", rule="r")
+
+    def never() -> tuple[Hold, ...]:
+        raise AssertionError("not expected")
+
+    refused = Entry(op="op", target="t", arguments=None, check=refuse, holds=never)
+    with pytest.raises(NotPermittedError):
+        async with gate(journal).enter(agent(), refused):
+            raise AssertionError("must not be let in")
+    assert [record.outcome for record in journal.audit] == ["not_permitted"]
+
+
+async def test_a_result_is_not_lost_when_the_journal_cannot_be_closed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with gate(FailingJournal()).enter(agent(), entry()) as call:
+        call.used["tokens"] = 1
+    assert "call not settled" in caplog.text
+
+
+async def test_a_replayed_call_does_no_work_and_holds_nothing() -> None:
+    journal = ListJournal()
+    first = gate(journal)
+    async with first.enter(agent(), entry("k")) as call:
+        call.answer = '{"x":1}'
+    async with first.enter(agent(), entry("k")) as call:
+        assert call.replay == '{"x":1}'
+    assert len(journal.audit) == 1
