@@ -1,0 +1,7 @@
+"""One SQLite file for all that must be durable together: group commit, readers, migrations."""
+
+from backends.database.database import Database, open_database
+from backends.database.migrations import Component
+from backends.database.rows import fetch, fetch_one
+
+__all__ = ["Component", "Database", "fetch", "fetch_one", "open_database"]

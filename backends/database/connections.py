@@ -1,0 +1,48 @@
+"""Opening connections: one that writes, some that only read, all with sqlite-vec."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+import sqlite_vec
+
+_BUSY_MILLISECONDS = 5000
+_STEPS_BETWEEN_CHECKS = 20_000
+
+
+def open_writer(path: Path) -> apsw.Connection:
+    """Open the connection that writes; a commit is on disk before it is answered."""
+    connection = apsw.Connection(str(path))
+    _prepare(connection)
+    connection.execute(
+        "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+        "PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON"
+    )
+    return connection
+
+
+def open_reader(path: Path) -> apsw.Connection:
+    """Open a connection that can only read."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    _prepare(connection)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def stop_after(connection: apsw.Connection, seconds: float) -> None:
+    """Interrupt the connection's next statements once `seconds` have passed."""
+    until = time.monotonic() + seconds
+    is_over: Callable[[], bool] = lambda: time.monotonic() > until  # noqa: E731
+    connection.set_progress_handler(is_over, _STEPS_BETWEEN_CHECKS)
+
+
+def _prepare(connection: apsw.Connection) -> None:
+    connection.set_busy_timeout(_BUSY_MILLISECONDS)
+    connection.enable_load_extension(True)
+    connection.load_extension(sqlite_vec.loadable_path())
+    connection.enable_load_extension(False)
+    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+    connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
+    connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
+    connection.execute("PRAGMA trusted_schema = OFF")

@@ -1,0 +1,6 @@
+"""Audit trail and ledger in the database."""
+
+from backends.journal.journal import SqliteJournal
+from backends.journal.schema import JOURNAL
+
+__all__ = ["JOURNAL", "SqliteJournal"]

@@ -1,0 +1,110 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import apsw
+import pytest
+
+from backends.database import open_database
+from backends.errors import IdempotencyConflictError, StoreError
+from backends.journal import JOURNAL, SqliteJournal
+from backends.journal.processes import Process
+from backends.messages import Balance, CallOpened
+from tests.contracts.test_journal import NOW, closed, hold, opened
+
+DIES_WITH_A_CALL_OPEN = """
+import os, signal, sys
+from pathlib import Path
+import anyio
+from backends.database import open_database
+from backends.journal import JOURNAL, SqliteJournal
+from tests.contracts.test_journal import hold, opened
+
+async def main():
+    async with open_database(Path(sys.argv[1]), [JOURNAL]) as database:
+        journal = SqliteJournal(database, now=lambda: 0.0)
+        await journal.recover()
+        await journal.open_call(opened(), [hold(60)], "key")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+anyio.run(main)
+"""
+ROOT = Path(__file__).parents[3]
+
+
+async def test_a_call_left_open_by_a_dead_process_is_charged_in_full(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    program = [sys.executable, "-c", DIES_WITH_A_CALL_OPEN, str(path)]
+    with anyio.fail_after(60):
+        done = await anyio.run_process(program, cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    async with open_database(path, [JOURNAL]) as database:
+        journal = SqliteJournal(database, now=lambda: NOW)
+        assert await journal.recover() == 1
+        assert await journal.balance("ada", "2026-11-24", "tokens") == Balance(spent=60, held=0)
+        [record] = await journal.records()
+        assert (record.outcome, record.tokens) == ("unknown", 60)
+        with pytest.raises(IdempotencyConflictError, match="cut off by a crash"):
+            await journal.open_call(opened(2), [], "key")
+        assert await journal.verify() is None
+
+
+async def test_a_call_of_a_living_kernel_is_left_alone(tmp_path: Path) -> None:
+    async with open_database(tmp_path / "journal.db", [JOURNAL]) as database:
+        first = SqliteJournal(database, now=lambda: NOW)
+        await first.recover()
+        await first.open_call(opened(), [hold(60)], None)
+        second = SqliteJournal(database, now=lambda: NOW)
+        assert await second.recover() == 0
+        await first.close_call(closed(used=1))
+        assert await second.balance("ada", "2026-11-24", "tokens") == Balance(spent=1, held=0)
+
+
+async def test_audit_records_cannot_be_changed_and_a_change_behind_sqlite_s_back_is_found(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "journal.db"
+    async with open_database(path, [JOURNAL]) as database:
+        journal = SqliteJournal(database, now=lambda: NOW)
+        await journal.recover()
+        for number in range(5):
+            await journal.refuse_call(opened(number), "busy")
+        assert await journal.verify() is None
+
+        def change(connection: apsw.Connection) -> None:
+            connection.execute("UPDATE audit SET agent = 'eve' WHERE seq = 3")
+
+        with pytest.raises(StoreError):
+            await database.write(change)
+
+        def change_all_the_same(connection: apsw.Connection) -> None:
+            connection.execute("DROP TRIGGER audit_keep; DROP TRIGGER audit_stay")
+            change(connection)
+
+        await database.write(change_all_the_same)
+        assert await journal.verify() == 3
+
+
+async def test_idempotency_keys_are_forgotten_after_a_week(tmp_path: Path) -> None:
+    async with open_database(tmp_path / "journal.db", [JOURNAL]) as database:
+        journal = SqliteJournal(database, now=lambda: NOW)
+        await journal.recover()
+        await journal.open_call(opened(), [], "key")
+        await journal.close_call(closed())
+        later = SqliteJournal(database, now=lambda: NOW + 8 * 86_400)
+        await later.recover()
+        other = CallOpened(
+            request_id="r9", agent="ada", op="op", target="t", digest="other", at=NOW
+        )
+        assert await later.open_call(other, [], "key") is None
+
+
+def test_a_process_is_alive_until_it_ends_and_its_number_alone_does_not_name_it() -> None:
+    assert Process.current().is_alive()
+    assert not Process(os.getpid(), "another boot/1").is_alive()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait(timeout=60)
+    assert not Process(ended.pid, "").is_alive()

@@ -1,0 +1,168 @@
+"""Contract of `Journal`: every implementation passes these tests."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+
+from backends.database import open_database
+from backends.errors import IdempotencyConflictError, OverdrawnError
+from backends.journal import JOURNAL, SqliteJournal
+from backends.messages import Balance, CallClosed, CallOpened, Hold
+from backends.protocols import Journal
+from backends.scripted import ListJournal
+
+Opener = Callable[[Path], AbstractAsyncContextManager[Journal]]
+NOW = 1_790_000_000.0
+
+
+@asynccontextmanager
+async def in_sqlite(directory: Path) -> AsyncGenerator[Journal]:
+    async with open_database(directory / "journal.db", [JOURNAL]) as database:
+        journal = SqliteJournal(database, now=lambda: NOW)
+        await journal.recover()
+        yield journal
+
+
+@asynccontextmanager
+async def in_a_list(directory: Path) -> AsyncGenerator[Journal]:
+    del directory
+    yield ListJournal()
+
+
+@pytest.fixture(params=[in_sqlite, in_a_list])
+def opener(request: pytest.FixtureRequest) -> Opener:
+    found: Opener = request.param
+    return found
+
+
+def opened(number: int = 1, digest: str = "d") -> CallOpened:
+    return CallOpened(
+        request_id=f"r{number}", agent="ada", op="op", target="t", digest=digest, at=NOW + number
+    )
+
+
+def hold(amount: int, cap: int | None = 100) -> Hold:
+    return Hold(account="ada", period="2026-11-24", unit="tokens", amount=amount, cap=cap)
+
+
+def closed(number: int = 1, used: int = 0, outcome: str = "ok") -> CallClosed:
+    return CallClosed(
+        request_id=f"r{number}", at=NOW + 10, outcome=outcome, used={"tokens": used}, place="core"
+    )
+
+
+async def balance(journal: Journal) -> Balance:
+    return await journal.balance("ada", "2026-11-24", "tokens")
+
+
+async def test_a_call_holds_then_settles_and_leaves_one_record(
+    opener: Opener, tmp_path: Path
+) -> None:
+    async with opener(tmp_path) as journal:
+        assert await journal.open_call(opened(), [hold(60)], None) is None
+        assert await balance(journal) == Balance(spent=0, held=60)
+        [record] = await journal.records()
+        assert (record.outcome, record.closed) == ("", None)
+        await journal.close_call(closed(used=7))
+        assert await balance(journal) == Balance(spent=7, held=0)
+        [record] = await journal.records(agent="ada", request_id="r1")
+        assert (record.outcome, record.closed, record.tokens, record.place) == (
+            "ok",
+            NOW + 10,
+            7,
+            "core",
+        )
+
+
+async def test_closing_twice_settles_once(opener: Opener, tmp_path: Path) -> None:
+    async with opener(tmp_path) as journal:
+        await journal.open_call(opened(), [hold(60)], None)
+        await journal.close_call(closed(used=7))
+        await journal.close_call(closed(used=7))
+        assert await balance(journal) == Balance(spent=7, held=0)
+
+
+async def test_an_overdrawn_account_refuses_and_holds_nothing(
+    opener: Opener, tmp_path: Path
+) -> None:
+    async with opener(tmp_path) as journal:
+        await journal.open_call(opened(1), [hold(60)], None)
+        usd = Hold(account="ada", period="2026-11-24", unit="micro_usd", amount=5, cap=None)
+        with pytest.raises(OverdrawnError) as refusal:
+            await journal.open_call(opened(2), [usd, hold(41)], None)
+        assert (refusal.value.unit, refusal.value.wanted, refusal.value.left) == ("tokens", 41, 40)
+        assert await balance(journal) == Balance(spent=0, held=60)
+        assert (await journal.balance("ada", "2026-11-24", "micro_usd")).held == 0
+
+
+async def test_a_new_period_starts_at_zero(opener: Opener, tmp_path: Path) -> None:
+    async with opener(tmp_path) as journal:
+        await journal.open_call(opened(1), [hold(100)], None)
+        tomorrow = replace(hold(100), period="2026-11-25")
+        await journal.open_call(opened(2), [tomorrow], None)
+
+
+async def test_of_many_calls_at_once_exactly_as_many_as_fit_are_let_in(
+    opener: Opener, tmp_path: Path
+) -> None:
+    admitted: list[int] = []
+
+    async with opener(tmp_path) as journal:
+
+        async def ask(number: int) -> None:
+            try:
+                await journal.open_call(opened(number), [hold(10)], None)
+            except OverdrawnError:
+                return
+            admitted.append(number)
+
+        async with anyio.create_task_group() as tg:
+            for number in range(64):
+                tg.start_soon(ask, number)
+        assert len(admitted) == 10
+        assert await balance(journal) == Balance(spent=0, held=100)
+
+
+async def test_a_finished_call_s_answer_is_replayed_for_its_key(
+    opener: Opener, tmp_path: Path
+) -> None:
+    async with opener(tmp_path) as journal:
+        await journal.open_call(opened(1), [], "key")
+        with pytest.raises(IdempotencyConflictError, match="not finished"):
+            await journal.open_call(opened(2), [], "key")
+        await journal.close_call(replace(closed(1), answer="answer"))
+        assert await journal.open_call(opened(3), [hold(5)], "key") == "answer"
+        assert (await balance(journal)).held == 0
+        with pytest.raises(IdempotencyConflictError, match="other arguments"):
+            await journal.open_call(opened(4, digest="other"), [], "key")
+        stranger = replace(opened(5, digest="other"), agent="ben")
+        assert await journal.open_call(stranger, [], "key") is None
+
+
+async def test_a_failed_call_frees_its_key(opener: Opener, tmp_path: Path) -> None:
+    async with opener(tmp_path) as journal:
+        await journal.open_call(opened(1), [], "key")
+        await journal.close_call(closed(1, outcome="backend_unavailable"))
+        assert await journal.open_call(opened(2), [], "key") is None
+
+
+async def test_a_refused_call_is_on_record(opener: Opener, tmp_path: Path) -> None:
+    async with opener(tmp_path) as journal:
+        await journal.refuse_call(opened(), "not_permitted")
+        [record] = await journal.records()
+        assert (record.outcome, record.closed) == ("not_permitted", NOW + 1)
+
+
+async def test_records_come_newest_first_and_filtered(opener: Opener, tmp_path: Path) -> None:
+    async with opener(tmp_path) as journal:
+        for number in range(5):
+            await journal.refuse_call(opened(number), "busy")
+        await journal.refuse_call(replace(opened(9), agent="ben"), "busy")
+        assert [record.request_id for record in await journal.records(agent="ada", limit=2)] == [
+            "r4",
+            "r3",
+        ]
