@@ -39,13 +39,14 @@ llama_flags() {
     printf '%s' "$flags ${CMAKE_ARGS:-}"
 }
 
+build=requirements/build.lock
 if [ "${1:-}" = test ]; then lock=requirements/dev.lock; else lock=requirements/run.lock; fi
 # The developer's lock holds all of the other one, so its mark serves both.
-if ! done_before packages requirements/dev.lock && ! done_before packages "$lock"; then
+if ! done_before packages $build requirements/dev.lock && ! done_before packages $build "$lock"; then
     say "installing pinned packages; llama.cpp is compiled for this CPU (3 to 6 minutes, once)"
-    install -r requirements/build.lock
+    install -r $build
     PATH="$PWD/$VENV/bin:$PATH" CMAKE_ARGS=$(llama_flags) install --no-build-isolation -r "$lock"
-    mark packages "$lock"
+    mark packages $build "$lock"
 fi
 if ! done_before project pyproject.toml; then
     say "installing aios-mcp itself"
