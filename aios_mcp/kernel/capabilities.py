@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TypeGuard
 
 from backends.messages import Place, Reach
 
@@ -39,7 +40,7 @@ class ArgumentRule:
         """Test the argument; an absent one or one of the wrong type is refused."""
         value: object = arguments
         for key in self.path.split("."):
-            if not isinstance(value, Mapping) or key not in value:
+            if not _is_object(value) or key not in value:
                 return False
             value = value[key]
         if self.under is not None:
@@ -154,6 +155,10 @@ def _narrowed(granted: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
     inside = [name for name in wanted if any(covers(pattern, name) for pattern in granted)]
     kept = [name for name in granted if any(covers(pattern, name) for pattern in wanted)]
     return tuple(dict.fromkeys([*inside, *kept]))
+
+
+def _is_object(value: object) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(value, Mapping)
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -2,6 +2,6 @@
 
 from backends.database.database import Database, open_database
 from backends.database.migrations import Component
-from backends.database.rows import fetch, fetch_one
+from backends.database.rows import Value, Values, fetch, fetch_one
 
-__all__ = ["Component", "Database", "fetch", "fetch_one", "open_database"]
+__all__ = ["Component", "Database", "Value", "Values", "fetch", "fetch_one", "open_database"]

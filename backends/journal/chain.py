@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import apsw
 
+from backends.database import Value
+
 COLUMNS = (
     "seq, phase, request_id, agent, op, target, digest, outcome, at, tokens, micro_usd, queue_ms,"
     " run_ms, place"
@@ -13,7 +15,7 @@ COLUMNS = (
 _FIRST = b"\0" * 32
 
 
-def append(connection: apsw.Connection, values: Sequence[object]) -> None:
+def append(connection: apsw.Connection, values: Sequence[Value]) -> None:
     """Add a record; `values` are those of `COLUMNS` without `seq`."""
     last = connection.execute("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetchone()
     seq, before = (1, _FIRST) if last is None else (int(last[0]) + 1, bytes(last[1]))
@@ -34,6 +36,6 @@ def first_bad(connection: apsw.Connection) -> int | None:
     return None
 
 
-def _hash(record: Sequence[object], before: bytes) -> bytes:
+def _hash(record: Sequence[Value], before: bytes) -> bytes:
     text = json.dumps(list(record), separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(before + text.encode()).digest()

@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import apsw
@@ -256,7 +256,7 @@ def _record(
     at: float,
     closed: CallClosed | None = None,
 ) -> None:
-    used = closed.used if closed else {}
+    used: Mapping[Unit, int] = closed.used if closed else {}
     chain.append(
         connection,
         (

@@ -14,6 +14,7 @@ from backends.journal import JOURNAL, SqliteJournal
 from backends.journal.processes import Process
 from backends.messages import Balance, CallOpened
 from tests.contracts.test_journal import NOW, closed, hold, opened
+from tests.marks import asyncio_only
 
 DIES_WITH_A_CALL_OPEN = """
 import os, signal, sys
@@ -35,6 +36,7 @@ anyio.run(main)
 ROOT = Path(__file__).parents[3]
 
 
+@asyncio_only  # a virtual clock jumps past the deadline while another process works
 async def test_a_call_left_open_by_a_dead_process_is_charged_in_full(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     program = [sys.executable, "-c", DIES_WITH_A_CALL_OPEN, str(path)]
