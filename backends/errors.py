@@ -28,7 +28,15 @@ class BackendError(Exception):
 
 
 class BackendUnavailableError(BackendError):
-    """The backend cannot be reached, or died while it worked."""
+    """The backend cannot be reached, or died while it worked.
+
+    Attributes:
+        retry_after_seconds: When it will be tried again, or None where that is not known.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class BackendTimeoutError(BackendError):
