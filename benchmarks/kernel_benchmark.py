@@ -1,0 +1,213 @@
+"""What the kernel costs a generation: gate, ledger, audit on disk and scheduler, around one core.
+
+The core takes 50 ms whatever it is asked. The same agents ask it directly and through the kernel,
+in turns and in one process.
+"""
+
+import itertools
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import anyio
+
+from aios_mcp.kernel import Agent, Allowance, Grants, Kernel
+from aios_mcp.kernel.calls import GenerateCall
+from aios_mcp.kernel.cores import Core, Cores, Price
+from aios_mcp.kernel.gate import Gate
+from aios_mcp.kernel.kernel import MEMORY, Waits
+from aios_mcp.kernel.tool_catalog import ToolCatalog
+from backends.database import open_database
+from backends.journal import JOURNAL, SqliteJournal
+from backends.messages import Completion, CoreStatus, GenerateRequest, Message, Piece, Usage
+from backends.protocols import Emit
+from backends.scripted_memories import ListMemories
+from benchmarks.figures import Figure
+from scheduler import Scheduler, SchedulerDriver
+from scheduler.policies import Fifo
+
+CORE_SECONDS = 0.05
+THROUGHPUT_AGENTS = 16
+MOST_AGENTS = 128
+NOW = 1_790_000_000.0
+
+Ask = Callable[[Agent], Awaitable[object]]
+
+
+def run(*, quick: bool) -> list[Figure]:
+    """Measure throughput of several agents, and what one call takes longer."""
+    return anyio.run(_run, 10 if quick else 40)
+
+
+class SleepyCore:
+    """Answers one word after 50 ms."""
+
+    async def generate(self, request: GenerateRequest, emit: Emit, /) -> Completion:
+        """Take the time, then answer."""
+        del request
+        await anyio.sleep(CORE_SECONDS)
+        await emit(Piece("word", 1))
+        return Completion("word", "stop", Usage(input_tokens=8, output_tokens=1))
+
+    def status(self) -> CoreStatus:
+        """Say that it is there."""
+        return CoreStatus(model="sleepy", state="ready")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Round:
+    """How some agents fared, all calling as fast as they can."""
+
+    calls_per_second: float
+    p50_ms: float
+    cpu_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Comparison:
+    """The same work done directly and through the kernel."""
+
+    direct: _Round
+    kernel: _Round
+
+    @property
+    def added_ms(self) -> float:
+        return self.kernel.p50_ms - self.direct.p50_ms
+
+
+async def _run(rounds: int) -> list[Figure]:
+    with TemporaryDirectory() as directory:
+        async with _open_kernel(Path(directory)) as kernel:
+            compared = {
+                agents: await _compare(kernel, agents, rounds)
+                for agents in (1, THROUGHPUT_AGENTS, MOST_AGENTS)
+            }
+    one, some, most = (compared[n] for n in (1, THROUGHPUT_AGENTS, MOST_AGENTS))
+    return [
+        Figure(
+            name=f"{THROUGHPUT_AGENTS} agents, kernel / direct calls of a 50 ms core",
+            value=some.kernel.calls_per_second / some.direct.calls_per_second,
+            unit="x",
+            bar=0.95,
+            better="higher",
+            peer=f"direct: {some.direct.calls_per_second:,.0f} calls/s",
+        ),
+        Figure(
+            name="added to one call, 1 agent, p50",
+            value=one.added_ms,
+            unit="ms",
+            bar=3.0,
+            peer=f"direct: {one.direct.p50_ms:.1f} ms",
+        ),
+        Figure(
+            name=f"added to one call, {MOST_AGENTS} agents at once, p50",
+            value=most.added_ms,
+            unit="ms",
+            bar=10.0,
+            peer=f"direct: {most.direct.p50_ms:.1f} ms",
+        ),
+        Figure(
+            name=f"{MOST_AGENTS} agents through the kernel",
+            value=most.kernel.calls_per_second,
+            unit="1/s",
+            better="higher",
+            peer=f"direct: {most.direct.calls_per_second:,.0f} calls/s",
+        ),
+        Figure(
+            name="CPU time added to one call, all threads",
+            value=most.kernel.cpu_ms - most.direct.cpu_ms,
+            unit="ms",
+            peer=f"direct: {most.direct.cpu_ms:.2f} ms",
+        ),
+    ]
+
+
+async def _compare(kernel: Kernel, agents: int, rounds: int) -> _Comparison:
+    core = SleepyCore()
+    request = GenerateRequest(messages=(Message("user", "a prompt of five words"),), max_tokens=64)
+    call = GenerateCall(request=request)
+    direct: list[_Round] = []
+    through: list[_Round] = []
+    for _ in range(3):
+        direct.append(await _measure(agents, rounds, lambda _: core.generate(request, _ignore)))
+        through.append(
+            await _measure(agents, rounds, lambda agent: kernel.llm_generate(agent, call, _ignore))
+        )
+    return _Comparison(direct=_middle(direct), kernel=_middle(through))
+
+
+async def _measure(agents: int, rounds: int, ask: Ask) -> _Round:
+    times: list[float] = []
+
+    async def call_on(agent: Agent) -> None:
+        for _ in range(rounds):
+            start = time.perf_counter()
+            await ask(agent)
+            times.append(time.perf_counter() - start)
+
+    start, cpu_start = time.perf_counter(), time.process_time()
+    async with anyio.create_task_group() as tasks:
+        for number in range(agents):
+            tasks.start_soon(call_on, _agent(number))
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    return _Round(
+        calls_per_second=len(times) / seconds,
+        p50_ms=median(times) * 1000,
+        cpu_ms=cpu_seconds / len(times) * 1000,
+    )
+
+
+def _middle(rounds: Sequence[_Round]) -> _Round:
+    return sorted(rounds, key=lambda each: each.calls_per_second)[len(rounds) // 2]
+
+
+async def _ignore(piece: Piece) -> None:
+    del piece
+
+
+def _agent(number: int) -> Agent:
+    return Agent(
+        name=f"agent-{number}",
+        grants=Grants(tiers=frozenset({"balanced"}), max_tokens=1000),
+        # A budget of each kind, so that the ledger holds and settles both.
+        allowance=Allowance(tokens_per_day=10**9, micro_usd_per_day=10**9),
+    )
+
+
+@asynccontextmanager
+async def _open_kernel(directory: Path) -> AsyncGenerator[Kernel]:
+    ids = itertools.count(1)
+
+    def new_id() -> str:
+        return f"{next(ids):026}"
+
+    def now() -> float:
+        return NOW
+
+    async with open_database(directory / "aios.db", (JOURNAL,)) as database:
+        journal = SqliteJournal(database, now=now)
+        await journal.recover()
+        slots = {"sleepy": MOST_AGENTS, MEMORY: 1}
+        price = Price(input=0.15, cached_input=0.15, output=0.6)
+        core = Core(
+            name="sleepy",
+            backend="openai",
+            llm=SleepyCore(),
+            tiers=("balanced",),
+            slots=MOST_AGENTS,
+            price=price,
+        )
+        yield Kernel(
+            gate=Gate(journal, digest_key=b"benchmark", now=now, new_id=new_id),
+            driver=SchedulerDriver(Scheduler(slots, Fifo())),
+            cores=Cores([core]),
+            catalog=ToolCatalog({}, list_seconds=1.0),
+            memories=ListMemories(now=now, new_id=new_id),
+            journal=journal,
+            waits=Waits(queue=30.0, generate=30.0, tool=30.0, memory=30.0),
+            now=now,
+        )
