@@ -102,12 +102,14 @@ class Failure:
         message: One line for the model: what happened and what to do.
         retryable: The same call may succeed later.
         retry_after_seconds: When, if that is known.
+        request_id: The call that failed, whose audit record says more; None before the gate.
     """
 
     code: Code
     message: str
     retryable: bool = False
     retry_after_seconds: float | None = None
+    request_id: str | None = None
 
 
 _TABLE: tuple[tuple[type[Exception], Code, bool], ...] = (
@@ -135,6 +137,17 @@ _TABLE: tuple[tuple[type[Exception], Code, bool], ...] = (
 """First match wins: subclasses stand before their parents."""
 
 
+def name_request(exc: BaseException, request_id: str) -> None:
+    """Let an exception of any type say which call it ended."""
+    exc.__dict__["request_id"] = request_id
+
+
+def request_of(exc: BaseException) -> str | None:
+    """Give the call an exception ended, if the gate had named it."""
+    named: object = exc.__dict__.get("request_id")
+    return named if isinstance(named, str) else None
+
+
 def failure_of(exc: BaseException) -> Failure | None:
     """Map an anticipated failure to its wire form; None means a bug, whose text must not leave."""
     for kind, code, retryable in _TABLE:
@@ -145,5 +158,6 @@ def failure_of(exc: BaseException) -> Failure | None:
                 message=str(exc),
                 retryable=retryable,
                 retry_after_seconds=after if isinstance(after, float) else None,
+                request_id=request_of(exc),
             )
     return None

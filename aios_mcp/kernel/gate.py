@@ -14,7 +14,13 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from aios_mcp.errors import BudgetExceededError, ConflictError, KernelError, failure_of
+from aios_mcp.errors import (
+    BudgetExceededError,
+    ConflictError,
+    KernelError,
+    failure_of,
+    name_request,
+)
 from aios_mcp.kernel.agents import Agent
 from aios_mcp.kernel.rates import Rates
 from backends.errors import IdempotencyConflictError, OverdrawnError, StoreError
@@ -116,6 +122,7 @@ class Gate:
             outcome = "ok"
         except BaseException as exc:
             outcome = _outcome_of(exc)
+            name_request(exc, call.id)
             raise
         finally:
             run_seconds = anyio.current_time() - started - call.queue_seconds
@@ -127,6 +134,7 @@ class Gate:
             self._rates.take(agent, anyio.current_time())
             return await self._open(agent, entry, opened)
         except KernelError as exc:
+            name_request(exc, opened.request_id)
             await self._journal.refuse_call(opened, _outcome_of(exc))
             raise
 

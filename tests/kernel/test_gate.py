@@ -1,7 +1,7 @@
 import anyio
 import pytest
 
-from aios_mcp.errors import NotPermittedError
+from aios_mcp.errors import NotPermittedError, failure_of
 from aios_mcp.kernel.gate import Entry, Gate
 from backends.errors import StoreError
 from backends.messages import CallClosed, Hold
@@ -76,6 +76,24 @@ async def test_a_refused_check_holds_nothing_and_asks_for_no_holds() -> None:
         async with gate(journal).enter(agent(), refused):
             raise AssertionError("must not be let in")
     assert [record.outcome for record in journal.audit] == ["not_permitted"]
+
+
+async def test_a_failure_names_the_audit_record_of_its_call() -> None:
+    journal = ListJournal()
+
+    def refuse() -> None:
+        raise NotPermittedError("no", rule="r")
+
+    refused = Entry(op="op", target="t", arguments=None, check=refuse)
+    with pytest.raises(NotPermittedError) as at_the_gate:
+        async with gate(journal).enter(agent(), refused):
+            raise AssertionError("must not be let in")
+    with pytest.raises(StoreError) as at_work:
+        async with gate(journal).enter(agent(), entry()):
+            raise StoreError("disk full")
+    failures = [failure_of(at_the_gate.value), failure_of(at_work.value)]
+    named = [failure.request_id for failure in failures if failure is not None]
+    assert named == [record.request_id for record in journal.audit]
 
 
 async def test_a_result_is_not_lost_when_the_journal_cannot_be_closed(
