@@ -15,10 +15,11 @@ def open_writer(path: Path) -> apsw.Connection:
     """Open the connection that writes; a commit is on disk before it is answered."""
     connection = apsw.Connection(str(path))
     _prepare(connection)
+    # Fetched to the end: apsw stops at the first row, which the second of these already gives.
     connection.execute(
         "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
         "PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON"
-    )
+    ).fetchall()
     return connection
 
 

@@ -5,6 +5,7 @@ own, and none is answered before the commit that holds it is on disk. Several ke
 file; SQLite's own locks order their commits.
 """
 
+import contextlib
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ import apsw
 from backends.database.connections import open_reader, open_writer, stop_after
 from backends.database.failures import store_error
 from backends.database.migrations import Component, migrate
+from backends.database.rows import fetch
 from backends.errors import StoreError, StoreReadOnlyError
 
 T = TypeVar("T")
@@ -89,11 +91,17 @@ class Database:
     async def check(self) -> list[str]:
         """Give what SQLite's integrity check finds wrong; nothing if the file is sound."""
 
-        def integrity(connection: apsw.Connection) -> list[str]:
-            rows = connection.execute("PRAGMA integrity_check").fetchall()
+        def integrity() -> list[str]:
+            # A connection of its own: one that has looked at a full-text index before others wrote
+            # to it reports damage that is not there.
+            try:
+                with contextlib.closing(open_reader(self._path)) as reader:
+                    rows = fetch(reader, "PRAGMA integrity_check")
+            except apsw.Error as exc:
+                raise store_error(exc, self._path) from exc
             return [str(row[0]) for row in rows if row[0] != "ok"]
 
-        return await self.read(integrity)
+        return await anyio.to_thread.run_sync(integrity, limiter=self._read_threads)
 
     async def backup(self, target: Path) -> None:
         """Copy the whole file to `target` while it is in use."""
