@@ -1,0 +1,1 @@
+"""The recipe of the static embedder: `python -m scripts.static_embedder`."""
