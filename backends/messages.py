@@ -236,7 +236,7 @@ class MemoryQuery:
         tags: Only memories that carry all of these.
         since: Only those created at or after, in Unix seconds.
         until: Only those created before, in Unix seconds.
-        max_tokens: Hits are cut off where their texts would pass this many tokens.
+        max_tokens: Room for the hits' texts, best first; one that does not fit is left out.
     """
 
     text: str | None = None

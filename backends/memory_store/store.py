@@ -1,0 +1,261 @@
+"""The memory store: `backends.protocols.MemoryStore` on the kernel's database."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import anyio
+import anyio.to_thread
+import apsw
+
+from backends.database import Database, fetch, fetch_one
+from backends.errors import BackendError, BackendTimeoutError, StoreFullError
+from backends.memory_store.adding import Addition, add, embedder_number
+from backends.memory_store.forgetting import erase_expired, forget, scrub, unindex
+from backends.memory_store.partitions import find_partitions, find_space
+from backends.memory_store.schema import ROW_OVERHEAD_BYTES
+from backends.memory_store.searching import Search, fetch_by_id, search
+from backends.memory_store.texts import clean
+from backends.memory_store.vectors import Stored, quantise, set_vector
+from backends.messages import (
+    Added,
+    Hit,
+    MemoryCounts,
+    MemoryDraft,
+    MemoryQuery,
+    Place,
+    Reach,
+    Selection,
+)
+from backends.protocols import Embedder
+
+MAX_CONTENT_BYTES = 1 << 20
+MAX_QUERY_CHARACTERS = 4096
+
+_EMBED_SECONDS = 10.0
+_CLEAN_SECONDS = 10.0
+_UNINDEXED_AT_ONCE = 20
+
+logger = logging.getLogger(__name__)
+
+
+class SqliteMemoryStore:
+    """Memories in SQLite, each owner's in a partition of its own.
+
+    Invariants, shown by `tests/backends/memory_store/test_properties.py`:
+        - a call finds, fetches, forgets, replaces, links and deduplicates only within its reach;
+        - a search finds exactly the memories that were neither replaced, forgotten nor expired.
+
+    A memory whose embedder fails or takes longer than ten seconds is stored all the same and found
+    by its words; `reembed` makes up for the vector.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        embedder: Embedder,
+        *,
+        now: Callable[[], float],
+        new_id: Callable[[], str],
+        quota: Callable[[str], tuple[int, int]],
+    ) -> None:
+        """Keep what it works with.
+
+        Args:
+            database: Opened with the component `MEMORY_STORE`.
+            embedder: Makes the vectors; its name is kept with each.
+            now: Gives Unix seconds.
+            new_id: Gives an id that nobody can guess.
+            quota: Gives the most rows and bytes of an owner's partition.
+        """
+        self._database = database
+        self._embedder = embedder
+        self._now = now
+        self._new_id = new_id
+        self._quota = quota
+
+    async def add(self, draft: MemoryDraft, place: Place, /) -> Added:
+        """Store a memory; returns after it is durable."""
+        draft = _cleaned(draft)
+        if len(draft.content.encode()) > MAX_CONTENT_BYTES:
+            raise StoreFullError(
+                f"a memory holds at most {MAX_CONTENT_BYTES} bytes; split this one up"
+            )
+        vector: Stored | None = None
+        try:
+            [vector] = await self._embed([draft.content])
+        except BackendError:
+            logger.warning("memory stored without its vector", exc_info=True)
+        max_rows, max_bytes = self._quota(place.owner)
+        addition = Addition(
+            draft=draft,
+            place=Place(clean(place.owner), clean(place.namespace)),
+            id=self._new_id(),
+            embedder=self._embedder.name,
+            vector=vector,
+            now=self._now(),
+            max_rows=max_rows,
+            max_bytes=max_bytes,
+        )
+        return await self._database.write(lambda connection: add(connection, addition))
+
+    async def search(self, query: MemoryQuery, reach: Sequence[Reach], /) -> tuple[Hit, ...]:
+        """Find memories, best first; without an embedder that works, by their words alone.
+
+        Raises:
+            BackendError: The embedder failed in a search by vectors alone.
+        """
+        now = self._now()
+        if query.id is not None:
+            public = query.id
+            hit = await self._database.read(
+                lambda connection: fetch_by_id(
+                    connection, find_partitions(connection, reach), public, now
+                )
+            )
+            return (hit,)
+        text = clean((query.text or "")[:MAX_QUERY_CHARACTERS]).strip()
+        if not text or query.k < 1:
+            return ()
+        asked = Search(
+            query=replace(query, text=text),
+            embedder=self._embedder.name,
+            vector=await self._query_vector(text, query),
+            now=now,
+        )
+        return await self._database.read(
+            lambda connection: search(connection, find_partitions(connection, reach), asked)
+        )
+
+    async def forget(self, selection: Selection, reach: Sequence[Reach], reason: str, /) -> int:
+        """Take memories out of every later search, then out of the file; returns how many."""
+        now, reason = self._now(), clean(reason)
+
+        def work(connection: apsw.Connection) -> int:
+            partitions = find_partitions(connection, reach)
+            return forget(connection, partitions, selection, reason=reason, now=now)
+
+        count = await self._database.write(work)
+        if count:
+            with anyio.move_on_after(_CLEAN_SECONDS) as cleaning:
+                await self._clean()
+            if cleaning.cancelled_caught:
+                logger.info("forgotten memories wait for the next purge")
+        return count
+
+    async def count(self, owner: str, /) -> MemoryCounts:
+        """Count what one partition holds, older versions included, as its quota does."""
+        now = self._now()
+
+        def work(connection: apsw.Connection) -> MemoryCounts:
+            row = fetch_one(connection, _COUNT, (find_space(connection, owner), now))
+            rows, size_bytes = row or (0, 0)
+            return MemoryCounts(rows=rows, size_bytes=size_bytes + rows * ROW_OVERHEAD_BYTES)
+
+        return await self._database.read(work)
+
+    async def purge(self) -> int:
+        """Take all that has expired out of the file; returns how many memories."""
+        now, total = self._now(), 0
+        spaces = await self._database.read(
+            lambda connection: fetch(
+                connection, "SELECT DISTINCT id >> 32 FROM memory WHERE expires <= ?", (now,)
+            )
+        )
+        for (space,) in spaces:
+            while erased := await self._erase_expired(space, now):
+                total += erased
+        await self._clean()
+        return total
+
+    async def reembed(self, *, batch: int = 32) -> int:
+        """Make the vectors that are missing or another embedder's; returns how many.
+
+        Raises:
+            BackendError: The embedder failed; what was done until then is kept.
+        """
+        name, last, total = self._embedder.name, 0, 0
+        while True:
+            stale = partial(_stale, embedder=name, after=last, limit=batch)
+            rows = await self._database.read(stale)
+            if not rows:
+                return total
+            vectors = await self._embed([content for _, content in rows])
+            made = [(memory, vector) for (memory, _), vector in zip(rows, vectors, strict=True)]
+            await self._database.write(partial(_set_vectors, embedder=name, made=made))
+            last, total = rows[-1][0], total + len(rows)
+
+    async def _embed(self, texts: Sequence[str]) -> list[Stored]:
+        try:
+            with anyio.fail_after(_EMBED_SECONDS):
+                vectors = await self._embedder.embed(texts)
+        except TimeoutError as exc:
+            raise BackendTimeoutError("the embedder did not answer in time") from exc
+        return [quantise(vector) for vector in vectors]
+
+    async def _query_vector(self, text: str, query: MemoryQuery) -> Stored | None:
+        if query.mode == "keyword":
+            return None
+        try:
+            [vector] = await self._embed([text])
+        except BackendError:
+            if query.mode == "vector":
+                raise
+            logger.warning("searched by words alone", exc_info=True)
+            return None
+        return vector
+
+    async def _erase_expired(self, space: int, now: float) -> int:
+        return await self._database.write(lambda connection: erase_expired(connection, space, now))
+
+    async def _clean(self) -> None:
+        while await self._database.write(partial(unindex, limit=_UNINDEXED_AT_ONCE)):
+            pass  # one transaction for some, so that others may write in between
+        if not await anyio.to_thread.run_sync(scrub, self._database.path):
+            logger.info("forgotten memories wait in the log")
+
+
+_COUNT = """
+SELECT rows - (SELECT count(*) FROM memory WHERE id >> 32 = ?1 AND expires <= ?2),
+       bytes - (SELECT coalesce(sum(size), 0) FROM memory WHERE id >> 32 = ?1 AND expires <= ?2)
+FROM space WHERE no = ?1
+"""
+
+_STALE = """
+SELECT entry.id, content FROM entry JOIN memory USING (id)
+WHERE entry.embedder IS NOT coalesce((SELECT no FROM embedder WHERE name = ?), 0) AND entry.id > ?
+ORDER BY entry.id LIMIT ?
+"""
+
+
+def _stale(
+    connection: apsw.Connection, *, embedder: str, after: int, limit: int
+) -> list[tuple[int, str]]:
+    rows = fetch(connection, _STALE, (embedder, after, limit))
+    return [(row[0], row[1]) for row in rows]
+
+
+def _set_vectors(
+    connection: apsw.Connection, *, embedder: str, made: Sequence[tuple[int, Stored]]
+) -> None:
+    number = embedder_number(connection, embedder)
+    for memory, vector in made:
+        connection.execute(
+            "UPDATE entry SET embedder = ?, sketch = ? WHERE id = ?",
+            (number, vector.sketch, memory),
+        )
+        if connection.changes():  # it may have been forgotten meanwhile
+            set_vector(connection, memory, vector)
+
+
+def _cleaned(draft: MemoryDraft) -> MemoryDraft:
+    return replace(
+        draft,
+        content=clean(draft.content),
+        kind=clean(draft.kind),
+        tags=tuple(map(clean, draft.tags)),
+        replaces=None if draft.replaces is None else clean(draft.replaces),
+        links=tuple((clean(relation), clean(target)) for relation, target in draft.links),
+        idempotency_key=None if draft.idempotency_key is None else clean(draft.idempotency_key),
+    )

@@ -1,0 +1,59 @@
+"""Texts as they are stored, compared and counted."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from backends.messages import JsonObject, MemoryDraft
+
+_BYTES_PER_TOKEN = 4
+
+
+def clean(text: str) -> str:
+    """Give the text with lone surrogates, which no encoding can store, as U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def to_json(value: object) -> str:
+    """Give compact JSON, the same for equal values."""
+    return clean(json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True))
+
+
+def to_json_object(text: str) -> JsonObject:
+    """Read back what `to_json` made of an object."""
+    value: dict[str, object] = json.loads(text)
+    return value
+
+
+def content_hash(content: str, kind: str, data: str | None) -> bytes:
+    """Give the hash by which equal memories are known, and damaged ones."""
+    return _hash((content, kind, data or ""))
+
+
+def once_key(draft: MemoryDraft) -> str | None:
+    """Give a draft's idempotency key, apart from the same key of others in a shared partition."""
+    if draft.idempotency_key is None:
+        return None
+    return to_json([draft.source.get("agent"), draft.idempotency_key])
+
+
+def draft_digest(draft: MemoryDraft, namespace: str) -> bytes:
+    """Give the digest of what an idempotency key stands for.
+
+    Source and expiry are left out: a repeated call has another request id and a later clock.
+    """
+    parts = [draft.content, draft.kind, draft.tags, draft.data, draft.replaces, draft.links]
+    return _hash((namespace, to_json(parts)))
+
+
+def count_tokens(text: str) -> int:
+    """Estimate the tokens of a text, from above for most models and languages."""
+    return -(-len(text.encode()) // _BYTES_PER_TOKEN)
+
+
+def _hash(parts: Iterable[str]) -> bytes:
+    return hashlib.sha256("\0".join(f"{len(part)}:{part}" for part in parts).encode()).digest()
