@@ -1,0 +1,113 @@
+"""What a running call says of itself, as MCP progress notifications.
+
+The newest state wins: telling it costs the worker nothing, however slowly the client reads. While
+nothing new happens, a heartbeat keeps hosts from giving up on a call that waits or works.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import anyio
+
+from aios_mcp.server.wire import clean_text
+from backends.messages import Piece, ToolProgress
+
+MESSAGE_CHARACTERS = 200
+"""Hosts cut a message here."""
+
+_INTERVAL_SECONDS = 0.1
+_FIRST_HEARTBEAT_SECONDS = 1.0
+_HEARTBEAT_SECONDS = 9.0
+_FLUSH_SECONDS = 1.0
+_STEP = 0.001
+
+logger = logging.getLogger(__name__)
+
+
+Tell: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
+"""Sends one progress notification: how far, of what, and a message; nothing to a client that
+asked for none."""
+
+
+class Report:
+    """The state of one running call.
+
+    Invariant: the numbers sent only ever rise (`tests/server/test_progress.py`).
+    """
+
+    def __init__(self, waiting: Callable[[], str]) -> None:
+        self._waiting = waiting
+        self._text = ""
+        self._done = 0.0
+        self._total: float | None = None
+        self._sent = 0.0
+        self._started = anyio.current_time()
+        self._version = 0
+        self._told_version = 0
+        self._changed = anyio.Event()
+
+    async def piece(self, piece: Piece) -> None:
+        """Take a piece of generated text; the message is the end of the text so far."""
+        self._text = (self._text + piece.text)[-MESSAGE_CHARACTERS:]
+        self._done += piece.tokens
+        self._change()
+
+    async def progress(self, progress: ToolProgress) -> None:
+        """Take what a downstream tool reports."""
+        self._done, self._total = progress.progress, progress.total
+        if progress.message is not None:
+            self._text = progress.message[:MESSAGE_CHARACTERS]
+        self._change()
+
+    async def send_to(self, tell: Tell) -> None:
+        """Send each change, and a heartbeat where there is none, until cancelled."""
+        patience = _FIRST_HEARTBEAT_SECONDS
+        while True:
+            with anyio.move_on_after(patience):
+                await self._changed.wait()
+            patience = _HEARTBEAT_SECONDS
+            await self._send(tell)
+            await anyio.sleep(_INTERVAL_SECONDS)
+
+    async def flush(self, tell: Tell) -> None:
+        """Send the last change, if it was not."""
+        if self._told_version != self._version:
+            with anyio.move_on_after(_FLUSH_SECONDS):
+                await self._send(tell)
+
+    def _change(self) -> None:
+        self._version += 1
+        self._changed.set()
+
+    async def _send(self, tell: Tell) -> None:
+        version = self._version
+        self._changed = anyio.Event()
+        self._sent = max(self._sent + _STEP, self._done)
+        try:
+            await tell(self._sent, self._total, clean_text(self._text or self._heartbeat()))
+        except Exception:
+            # A call does not fail because its progress cannot be told.
+            logger.exception("progress not sent")
+        self._told_version = version  # not reached when cancelled: `flush` sends it again
+
+    def _heartbeat(self) -> str:
+        seconds = anyio.current_time() - self._started
+        return f"{self._waiting()} ({seconds:.0f} s)"[:MESSAGE_CHARACTERS]
+
+
+@asynccontextmanager
+async def reporting(tell: Tell, waiting: Callable[[], str]) -> AsyncGenerator[Report]:
+    """Send the progress of what happens in the block, which must not raise.
+
+    Args:
+        tell: Sends one notification.
+        waiting: Says what is being waited for, as long as the call has said nothing itself.
+    """
+    report = Report(waiting)
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(report.send_to, tell)
+        yield report
+        tg.cancel_scope.cancel()
+    await report.flush(tell)
