@@ -1,60 +1,71 @@
 """What the configuration file may say, as frozen models. Reading the file is `load`'s work."""
 
-import re
-from pathlib import Path
+from collections.abc import Collection
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
-SecretRef = Annotated[str, Field(pattern=r"^(env|file):.+$")]
+SECRET_REF = r"^(env|file):.+$"
+NAMESPACE = r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*(/\*)?$"
+RATE = r"^[1-9][0-9]{0,5}/min$"
+ADDRESS = r"^https?://[^\s/]+"
+
+SecretRef = Annotated[str, Field(pattern=SECRET_REF)]
 """Where a secret is found: `env:VARIABLE` or `file:PATH`; never the secret itself."""
 
-Namespace = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*(/\*)?$")]
+Namespace = Annotated[str, Field(pattern=NAMESPACE)]
 """A memory namespace, or all below one: self, self/*, shared, team/alpha."""
 
-Rate = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}/min$")]
+Rate = Annotated[str, Field(pattern=RATE)]
 
 
 class Part(BaseModel):
     """A table of the file: frozen, and closed against unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class KernelPart(Part):
     """`[kernel]`."""
 
     data_dir: str = Field(
-        "", description="Where memories and audit live; empty is the user's data directory"
+        default="", description="Where memories and audit live; empty is the user's data directory"
     )
     cache_dir: str = Field(
-        "", description="Where models are kept; empty is the user's cache directory"
+        default="", description="Where models are kept; empty is the user's cache directory"
     )
-    default_agent: Name = Field("local", description="The agent that stdio speaks for")
+    default_agent: Name = Field(default="local", description="The agent that stdio speaks for")
     expose: Literal["gateway", "passthrough"] = Field(
-        "gateway", description="passthrough also publishes downstream tools under their own names"
+        default="gateway",
+        description="passthrough also publishes downstream tools under their own names",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "warning", description="What stderr shows"
+        default="warning", description="What stderr shows"
     )
 
 
 class LimitsPart(Part):
     """`[limits]`: every wait and every line has one."""
 
-    queue_total: int = Field(256, ge=1, le=100_000, description="Calls that may wait in all")
-    queue_per_agent: int = Field(
-        16, ge=1, le=100_000, description="Calls of one agent that may wait"
+    queue_total: int = Field(
+        default=256, ge=1, le=100_000, description="Calls that may wait in all"
     )
-    queue_seconds: float = Field(30.0, gt=0, le=3600, description="Longest wait for a slot")
-    generate_seconds: float = Field(300.0, gt=0, le=86_400, description="Longest generation")
-    tool_seconds: float = Field(60.0, gt=0, le=86_400, description="Longest downstream call")
-    memory_seconds: float = Field(30.0, gt=0, le=3600, description="Longest memory call")
-    memory_slots: int = Field(16, ge=1, le=1024, description="Memory calls at work at once")
+    queue_per_agent: int = Field(
+        default=16, ge=1, le=100_000, description="Calls of one agent that may wait"
+    )
+    queue_seconds: float = Field(default=30.0, gt=0, le=3600, description="Longest wait for a slot")
+    generate_seconds: float = Field(
+        default=300.0, gt=0, le=86_400, description="Longest generation"
+    )
+    tool_seconds: float = Field(
+        default=60.0, gt=0, le=86_400, description="Longest downstream call"
+    )
+    memory_seconds: float = Field(default=30.0, gt=0, le=3600, description="Longest memory call")
+    memory_slots: int = Field(default=16, ge=1, le=1024, description="Memory calls at work at once")
     shutdown_seconds: float = Field(
-        1.5, gt=0, le=60, description="Grace for calls in flight at the end"
+        default=1.0, gt=0, le=60, description="Grace for calls in flight at the end"
     )
 
 
@@ -62,36 +73,40 @@ class HttpPart(Part):
     """`[http]`."""
 
     allowed_hosts: tuple[str, ...] = Field(
-        (), description="Host headers accepted besides loopback, as host or host:port"
+        default=(), description="Host headers accepted besides loopback, as host or host:port"
     )
     allowed_origins: tuple[str, ...] = Field(
-        (), description="Origins accepted besides loopback ones, as scheme://host[:port]"
+        default=(), description="Origins accepted besides loopback ones, as scheme://host[:port]"
     )
     allow_unauthenticated: bool = Field(
-        False, description="Serve other hosts than loopback without credentials"
+        default=False, description="Serve other hosts than loopback without credentials"
     )
     max_body_bytes: int = Field(
-        4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest request body"
+        default=4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Largest request body"
     )
-    max_connections: int = Field(1024, ge=1, le=100_000, description="Connections open at once")
+    max_connections: int = Field(
+        default=1024, ge=1, le=100_000, description="Connections open at once"
+    )
     body_seconds: float = Field(
-        30.0, gt=0, le=600, description="Longest time a request body may take to arrive"
+        default=30.0, gt=0, le=600, description="Longest time a request body may take to arrive"
     )
-    sse: bool = Field(True, description="Serve the legacy SSE transport on /sse and /messages/")
+    sse: bool = Field(
+        default=True, description="Serve the legacy SSE transport on /sse and /messages/"
+    )
 
 
 class MemoryPart(Part):
     """`[memory]`."""
 
     embedder: str = Field(
-        "auto", description="auto, minilm, static, or the path of an embedding GGUF"
+        default="auto", description="auto, minilm, static, or the path of an embedding GGUF"
     )
 
 
 class SchedulerPart(Part):
     """`[scheduler]`."""
 
-    policy: Literal["fifo"] = Field("fifo", description="Who runs next")
+    policy: Literal["fifo"] = Field(default="fifo", description="Who runs next")
 
 
 class ArgumentPart(Part):
@@ -99,13 +114,17 @@ class ArgumentPart(Part):
 
     tool: str = Field(description="Pattern of tool names, such as fs.read_*")
     path: str = Field(description="Name of the argument, with dots for nested ones")
-    under: str | None = Field(None, description="The argument is a path inside this directory")
-    eq: str | int | float | bool | None = Field(None, description="The argument equals this")
-    one_of: tuple[str | int | float | bool, ...] | None = Field(
-        None, description="The argument is one of these"
+    under: str | None = Field(
+        default=None, description="The argument is a path inside this directory"
     )
-    glob: str | None = Field(None, description="The argument matches this pattern")
-    max: float | None = Field(None, description="The argument is a number of at most this")
+    eq: str | int | float | bool | None = Field(
+        default=None, description="The argument equals this"
+    )
+    one_of: tuple[str | int | float | bool, ...] | None = Field(
+        default=None, description="The argument is one of these"
+    )
+    glob: str | None = Field(default=None, description="The argument matches this pattern")
+    max: float | None = Field(default=None, description="The argument is a number of at most this")
 
     @model_validator(mode="after")
     def _one_test(self) -> Self:
@@ -118,47 +137,61 @@ class ArgumentPart(Part):
 class AgentMemoryPart(Part):
     """`memory` of an agent: namespaces such as self/*, shared, team/alpha."""
 
-    read: tuple[Namespace, ...] = Field((), description="Namespaces it may search")
-    write: tuple[Namespace, ...] = Field((), description="Namespaces it may add to and forget from")
-    max_rows: int = Field(100_000, ge=1, le=10_000_000, description="Most memories of its own")
-    max_mb: float = Field(500.0, gt=0, le=1_000_000, description="Most megabytes of its own")
+    read: tuple[Namespace, ...] = Field(default=(), description="Namespaces it may search")
+    write: tuple[Namespace, ...] = Field(
+        default=(), description="Namespaces it may add to and forget from"
+    )
+    max_rows: int = Field(
+        default=100_000, ge=1, le=10_000_000, description="Most memories of its own"
+    )
+    max_mb: float = Field(
+        default=500.0, gt=0, le=1_000_000, description="Most megabytes of its own"
+    )
 
 
 class AgentLlmPart(Part):
     """`llm` of an agent."""
 
-    tiers: tuple[Name, ...] = Field((), description="Tiers it may use")
-    cores: tuple[Name, ...] = Field((), description="Cores it may name besides those of its tiers")
-    max_tokens: int = Field(8192, ge=1, le=1_000_000, description="Most tokens of one answer")
-    tokens_per_day: int | None = Field(
-        None, ge=1, description="Tokens a day (UTC), prompts included"
+    tiers: tuple[Name, ...] = Field(default=(), description="Tiers it may use")
+    cores: tuple[Name, ...] = Field(
+        default=(), description="Cores it may name besides those of its tiers"
     )
-    usd_per_day: float | None = Field(None, gt=0, description="Dollars a day (UTC)")
-    concurrency: int | None = Field(None, ge=1, le=1024, description="Generations at once")
+    max_tokens: int = Field(
+        default=8192, ge=1, le=1_000_000, description="Most tokens of one answer"
+    )
+    tokens_per_day: int | None = Field(
+        default=None, ge=1, le=10**15, description="Tokens a day (UTC), prompts included"
+    )
+    usd_per_day: float | None = Field(default=None, gt=0, le=1e9, description="Dollars a day (UTC)")
+    concurrency: int | None = Field(default=None, ge=1, le=1024, description="Generations at once")
 
 
 class AgentPart(Part):
     """`[agents.NAME]`: default deny; what is not granted here is refused."""
 
     token: SecretRef | None = Field(
-        None, description="Its bearer token for HTTP, as env:VARIABLE or file:PATH"
+        default=None, description="Its bearer token for HTTP, as env:VARIABLE or file:PATH"
     )
     tools: tuple[str, ...] = Field(
-        (), description="Patterns of tools it may call, such as fs.read_*"
+        default=(), description="Patterns of tools it may call, such as fs.read_*"
     )
-    deny: tuple[str, ...] = Field((), description="Patterns it may not call whatever tools says")
-    args: tuple[ArgumentPart, ...] = Field((), description="Conditions on arguments")
+    deny: tuple[str, ...] = Field(
+        default=(), description="Patterns it may not call whatever tools says"
+    )
+    args: tuple[ArgumentPart, ...] = Field(default=(), description="Conditions on arguments")
     memory: AgentMemoryPart = Field(default_factory=AgentMemoryPart)
     llm: AgentLlmPart = Field(default_factory=AgentLlmPart)
-    rate: Rate | None = Field(None, description="Calls a minute, such as 60/min")
+    rate: Rate | None = Field(default=None, description="Calls a minute, such as 60/min")
 
 
 class PricePart(Part):
     """`price` of a core, in USD per million tokens."""
 
-    input: float = Field(ge=0)
-    output: float = Field(ge=0)
-    cached_input: float | None = Field(None, ge=0, description="Defaults to the price of input")
+    input: float = Field(ge=0, le=1e6)
+    output: float = Field(ge=0, le=1e6)
+    cached_input: float | None = Field(
+        default=None, ge=0, le=1e6, description="Defaults to the price of input"
+    )
 
 
 class LlamaCorePart(Part):
@@ -166,45 +199,59 @@ class LlamaCorePart(Part):
 
     backend: Literal["llama_cpp"]
     model: str = Field(
-        "bundled", description="Path of a GGUF file, hf:ORG/REPO[:FILE or QUANT], or bundled"
+        default="bundled",
+        description="Path of a GGUF file, hf:ORG/REPO[:FILE or QUANT], or bundled",
     )
-    tiers: tuple[Name, ...] = Field(("fast", "balanced", "capable"))
-    slots: int = Field(8, ge=1, le=256, description="Sequences decoded together")
+    tiers: tuple[Name, ...] = Field(default=("fast", "balanced", "capable"))
+    slots: int = Field(default=8, ge=1, le=64, description="Sequences decoded together")
     context_tokens: int = Field(
-        0, ge=0, description="Tokens of one sequence; 0 takes the model's, at most 8192"
+        default=0,
+        ge=0,
+        le=10**8,
+        description="Tokens of one sequence; 0 takes the model's, at most 8192",
     )
-    threads: int = Field(0, ge=0, le=1024, description="0 is one less than the physical cores")
-    gpu_layers: int = Field(0, ge=-1, description="Layers on the GPU; -1 is all")
-    main_gpu: int = Field(0, ge=0)
+    threads: int = Field(
+        default=0, ge=0, le=1024, description="0 is one less than the physical cores"
+    )
+    gpu_layers: int = Field(default=0, ge=-1, le=10_000, description="Layers on the GPU; -1 is all")
+    main_gpu: int = Field(default=0, ge=0, le=1024)
     split_mode: Literal["none", "layer", "row"] = "layer"
     flash_attention: Literal["auto", "on", "off"] = "auto"
     kv_type: Literal["f16", "q8_0"] = "f16"
     temperature: float = Field(
-        0.0, ge=0, le=2, description="Where a call names none; 0 is deterministic"
+        default=0.0, ge=0, le=2, description="Where a call names none; 0 is deterministic"
     )
     start_seconds: float = Field(
-        120.0, gt=0, le=3600, description="Longest time a model may take to load"
+        default=120.0, gt=0, le=3600, description="Longest time a model may take to load"
     )
+
+    @model_validator(mode="after")
+    def _quantised_cache_needs_flash_attention(self) -> Self:
+        if self.kv_type == "q8_0" and self.flash_attention == "off":
+            raise ValueError('kv_type = "q8_0" needs flash attention; set flash_attention = "auto"')
+        return self
 
 
 class OpenAICorePart(Part):
     """`[cores.NAME]` with `backend = "openai"`: any OpenAI-compatible endpoint."""
 
     backend: Literal["openai"]
-    base_url: str = Field(
-        pattern=r"^https?://[^\s/]+", description="Such as http://127.0.0.1:11434/v1"
-    )
+    base_url: str = Field(pattern=ADDRESS, description="Such as http://127.0.0.1:11434/v1")
     model: str = Field(min_length=1)
-    api_key: SecretRef | None = Field(None, description="env:VARIABLE or file:PATH")
-    tiers: tuple[Name, ...] = Field(("capable",))
-    slots: int = Field(32, ge=1, le=4096, description="Requests in flight at once")
-    context_tokens: int = Field(0, ge=0, description="0 is unknown")
+    api_key: SecretRef | None = Field(default=None, description="env:VARIABLE or file:PATH")
+    tiers: tuple[Name, ...] = Field(default=("capable",))
+    slots: int = Field(default=32, ge=1, le=4096, description="Requests in flight at once")
+    context_tokens: int = Field(default=0, ge=0, le=10**8, description="0 is unknown")
     price: PricePart | None = Field(
-        None, description="USD per million tokens; without it the cost is unknown"
+        default=None, description="USD per million tokens; without it the cost is unknown"
     )
-    idle_seconds: float = Field(60.0, gt=0, le=3600, description="Longest silence of a stream")
-    connect_seconds: float = Field(10.0, gt=0, le=600)
-    schema_output: bool = Field(True, description="The endpoint takes response_format json_schema")
+    idle_seconds: float = Field(
+        default=60.0, gt=0, le=3600, description="Longest silence of a stream"
+    )
+    connect_seconds: float = Field(default=10.0, gt=0, le=600)
+    schema_output: bool = Field(
+        default=True, description="The endpoint takes response_format json_schema"
+    )
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
 
 
@@ -214,12 +261,12 @@ CorePart = Annotated[LlamaCorePart | OpenAICorePart, Field(discriminator="backen
 class ServerPart(Part):
     """`[servers.NAME]`: a downstream MCP server, by command or by URL."""
 
-    command: tuple[str, ...] = Field((), description="Program and arguments of a stdio server")
-    url: str | None = Field(
-        None, pattern=r"^https?://[^\s/]+", description="Address of an HTTP server"
+    command: tuple[str, ...] = Field(
+        default=(), description="Program and arguments of a stdio server"
     )
+    url: str | None = Field(default=None, pattern=ADDRESS, description="Address of an HTTP server")
     transport: Literal["http", "sse"] = Field(
-        "http", description="For url: Streamable HTTP or legacy SSE"
+        default="http", description="For url: Streamable HTTP or legacy SSE"
     )
     env: dict[str, str] = Field(
         default_factory=dict[str, str],
@@ -229,11 +276,11 @@ class ServerPart(Part):
         default_factory=dict[str, str], description="HTTP headers; env: and file: are resolved"
     )
     cwd: str | None = None
-    concurrency: int = Field(16, ge=1, le=1024, description="Calls at work at once")
-    connect_seconds: float = Field(20.0, gt=0, le=600)
-    max_result_bytes: int = Field(1024 * 1024, ge=1024, le=256 * 1024 * 1024)
+    concurrency: int = Field(default=16, ge=1, le=1024, description="Calls at work at once")
+    connect_seconds: float = Field(default=20.0, gt=0, le=600)
+    max_result_bytes: int = Field(default=1024 * 1024, ge=1024, le=256 * 1024 * 1024)
     expose: tuple[str, ...] = Field(
-        ("*",), description="Patterns of its tools that passthrough publishes"
+        default=("*",), description="Patterns of its tools that passthrough publishes"
     )
 
     @model_validator(mode="after")
@@ -271,13 +318,16 @@ class Config(Part):
 
     @model_validator(mode="after")
     def _default_agent_exists(self) -> Self:
-        if self.kernel.default_agent not in self.agents:
-            raise ValueError(
-                f"kernel.default_agent is {self.kernel.default_agent!r}, but there is no"
-                f" [agents.{self.kernel.default_agent}]"
-            )
+        if problem := default_agent_problem(self.kernel.default_agent, self.agents):
+            raise ValueError(problem)
         return self
 
-    def directory_of(self, relative: str) -> Path:
-        """Expand `~` in a configured path."""
-        return Path(re.sub(r"^~(?=/|$)", str(Path.home()), relative))
+
+def default_agent_problem(name: str, agents: Collection[str]) -> str:
+    """Say what is wrong with the choice of `kernel.default_agent`, or ""."""
+    if name in agents:
+        return ""
+    return (
+        f"kernel.default_agent is {name!r}, but there is no [agents.{name}]; add it, or name one"
+        f" of: {', '.join(sorted(agents))}"
+    )

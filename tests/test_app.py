@@ -1,0 +1,123 @@
+"""The composition root with the adapters of production."""
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import anyio
+import pytest
+
+from aios_mcp.app import App, open_embedder, open_kernel
+from aios_mcp.config import Config, ConfigError, load_config
+from aios_mcp.directories import Directories
+from aios_mcp.kernel.calls import AddCall, GenerateCall, SearchCall
+from backends.errors import BackendError
+from backends.llama_cpp import BUNDLED_MODEL
+from backends.messages import GenerateRequest, MemoryDraft, MemoryQuery, Message, Piece
+from tests.marks import asyncio_only
+
+pytestmark = asyncio_only
+SECONDS = 60
+
+
+def configure(tmp_path: Path, text: str = "") -> Config:
+    path = tmp_path / "aios.toml"
+    path.write_text(f'[kernel]\ndata_dir = "data"\ncache_dir = "cache"\n{text}')
+    return load_config(path).config
+
+
+async def generate(app: App, max_tokens: int = 8) -> str:
+    texts: list[str] = []
+
+    async def emit(piece: Piece, /) -> None:
+        texts.append(piece.text)
+
+    request = GenerateRequest(messages=(Message("user", "Hello"),), max_tokens=max_tokens)
+    answer = await app.kernel.llm_generate(
+        app.agents.get("local"), GenerateCall(request=request), emit
+    )
+    assert answer.text == "".join(texts)
+    return answer.text
+
+
+async def test_the_defaults_generate_remember_and_are_ready(tmp_path: Path) -> None:
+    config = configure(tmp_path)
+    with anyio.fail_after(SECONDS):
+        async with open_kernel(config, tmp_path) as app:
+            local = app.agents.get("local")
+            assert await app.is_ready()
+            assert await generate(app)
+            draft = MemoryDraft(content="The key is under the teapot.")
+            await app.kernel.add_memory(local, AddCall(draft=draft, namespace="self"))
+        async with open_kernel(config, tmp_path) as app:  # what was stored outlives the kernel
+            query = SearchCall(query=MemoryQuery(text="teapot"), namespace=None)
+            [hit] = await app.kernel.search_memory(local, query)
+            assert hit.content == draft.content
+            ops = [record.op for record in await app.kernel.audit(local)]
+            assert ops == ["search_memory", "add_memory", "llm_generate"]
+
+
+async def test_a_kernel_whose_only_core_failed_is_not_ready(tmp_path: Path) -> None:
+    model = tmp_path / "m.gguf"
+    model.write_bytes(BUNDLED_MODEL.read_bytes())
+    config = configure(tmp_path, '[cores.x]\nbackend = "llama_cpp"\nmodel = "m.gguf"')
+    with anyio.fail_after(SECONDS):
+        async with open_kernel(config, tmp_path) as app:
+            assert await app.is_ready()
+            model.write_bytes(b"no model")
+            with pytest.raises(BackendError):
+                await generate(app)
+            assert not await app.is_ready()
+
+
+async def test_what_the_file_grants_is_what_the_agent_has(tmp_path: Path) -> None:
+    config = configure(
+        tmp_path,
+        """
+[agents.local]
+tools = ["fs.*"]
+args = [{ tool = "fs.*", path = "path", under = "research" }]
+memory = { read = ["self/*"], max_rows = 7, max_mb = 0.5 }
+llm.max_tokens = 9
+llm.tokens_per_day = 100
+llm.usd_per_day = 0.25
+llm.concurrency = 2
+rate = "60/min"
+""",
+    )
+    async with open_kernel(config, tmp_path) as app:
+        agent = app.agents.get("local")
+    assert agent.allowance.calls_per_minute == 60
+    assert agent.allowance.micro_usd_per_day == 250_000
+    assert (agent.allowance.memory_rows, agent.allowance.memory_bytes) == (7, 500_000)
+    assert (agent.allowance.tokens_per_day, agent.allowance.generations_at_once) == (100, 2)
+    assert agent.grants.allows_arguments("fs.read", {"path": str(tmp_path / "research" / "a")})
+    assert not agent.grants.allows_arguments("fs.read", {"path": str(tmp_path / "other")})
+    assert agent.grants.max_tokens == 9
+
+
+async def test_a_remote_core_is_not_contacted_before_its_first_call(tmp_path: Path) -> None:
+    remote = '[cores.x]\nbackend = "openai"\nbase_url = "http://127.0.0.1:9/v1"\nmodel = "m"\n'
+    config = configure(tmp_path, remote + 'tiers = ["balanced"]')
+    with anyio.fail_after(SECONDS):
+        async with open_kernel(config, tmp_path) as app:
+            assert await app.is_ready()
+            with pytest.raises(BackendError):
+                await generate(app)
+
+
+@pytest.mark.parametrize("embedder", ["auto", "static"])
+async def test_without_the_converted_model_the_static_embedder_is_used(
+    tmp_path: Path, embedder: str
+) -> None:
+    config = configure(tmp_path, f'[memory]\nembedder = "{embedder}"')
+    async with AsyncExitStack() as stack:
+        opened = await open_embedder(stack, config, Directories.of(config, tmp_path))
+        assert "static" in opened.name
+        assert (await opened.embed(["a", "b"])).shape[0] == 2
+
+
+async def test_an_embedder_that_is_asked_for_and_absent_is_refused(tmp_path: Path) -> None:
+    config = configure(tmp_path, '[memory]\nembedder = "minilm"')
+    with pytest.raises(ConfigError, match="aios-mcp models pull minilm"):
+        async with AsyncExitStack() as stack:
+            await open_embedder(stack, config, Directories.of(config, tmp_path))
