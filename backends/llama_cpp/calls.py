@@ -1,0 +1,64 @@
+"""One open call to a worker, as the parent process sees it."""
+
+import anyio
+
+from backends.errors import BackendError
+from backends.llama_cpp.frames import EndRow
+from backends.messages import Piece
+
+
+class Call:
+    """What has come for one call and has not been taken yet.
+
+    The reader of the pipe puts and never waits; text that comes while its taker is busy is
+    joined, so that a slow taker holds one text, bounded by its own `max_tokens`.
+    """
+
+    def __init__(self, id: int) -> None:  # noqa: A002 - the word of the protocol
+        self.id = id
+        self.end: EndRow | None = None
+        self.body = b""
+        self._error: BackendError | None = None
+        self._text = ""
+        self._tokens = 0
+        self._changed = anyio.Event()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.end is not None or self._error is not None
+
+    def put(self, text: str, tokens: int) -> None:
+        """Add text that was generated."""
+        self._text += text
+        self._tokens += tokens
+        self._changed.set()
+
+    def finish(self, end: EndRow, body: bytes = b"") -> None:
+        """Say that the call is done."""
+        self.end = end
+        self.body = body
+        self._changed.set()
+
+    def fail(self, error: BackendError) -> None:
+        """Say that the call has failed; one that is over stays as it is."""
+        if not self.over:
+            self._error = error
+            self._changed.set()
+
+    async def take(self) -> Piece | None:
+        """Wait for text and take all of it; None when the call is done.
+
+        Raises:
+            BackendError: The call failed.
+        """
+        while not self._text and not self._tokens:
+            if self._error is not None:
+                raise self._error
+            if self.end is not None:
+                return None
+            await self._changed.wait()
+            self._changed = anyio.Event()
+        piece = Piece(self._text, self._tokens)
+        self._text, self._tokens = "", 0
+        return piece

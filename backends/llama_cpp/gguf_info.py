@@ -1,0 +1,230 @@
+"""Reads what a GGUF file says of itself, without loading the model.
+
+Format: "GGUF", ggml project, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
+
+import mmap
+import struct
+from collections import Counter
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+_SCALARS = {
+    0: struct.Struct("<B"),
+    1: struct.Struct("<b"),
+    2: struct.Struct("<H"),
+    3: struct.Struct("<h"),
+    4: struct.Struct("<I"),
+    5: struct.Struct("<i"),
+    6: struct.Struct("<f"),
+    7: struct.Struct("<?"),
+    10: struct.Struct("<Q"),
+    11: struct.Struct("<q"),
+    12: struct.Struct("<d"),
+}
+_STRING, _ARRAY = 8, 9
+_U32, _U64 = _SCALARS[4], _SCALARS[10]
+_DEFAULT_ALIGNMENT = 32
+
+Scalar = bool | int | float | str
+
+
+class ModelFileError(Exception):
+    """The file cannot be used as a model; the text says why and what to do, and names no path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """What a GGUF file says of itself.
+
+    Attributes:
+        architecture: Such as `llama`, `qwen3` or `bert`.
+        name: The model's own name, or "".
+        context_tokens: Context length it was trained for; 0 if it does not say.
+        dimensions: Length of its hidden vectors.
+        is_causal: Whether it can generate text; embedding models read in both directions.
+        has_chat_template: Whether it knows how to write a conversation.
+        quantization: Number format of most of its weights, such as `Q8_0`.
+        parameters: Number of weights.
+        size_bytes: Size of the file.
+        kv_bytes_per_token: Key-value cache one token takes in f16; 0 if it cannot be told.
+    """
+
+    architecture: str
+    name: str
+    context_tokens: int
+    dimensions: int
+    is_causal: bool
+    has_chat_template: bool
+    quantization: str
+    parameters: int
+    size_bytes: int
+    kv_bytes_per_token: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensors:
+    parameters: int
+    quantization: str
+    end: int
+
+
+class _Cursor:
+    """A place in the file that moves on as values are read."""
+
+    def __init__(self, view: mmap.mmap) -> None:
+        self._view = view
+        self.at = 0
+
+    def scalar(self, form: struct.Struct) -> int | float:
+        value: int | float = form.unpack_from(self._view, self.at)[0]
+        self.at += form.size
+        return value
+
+    def count(self, form: struct.Struct) -> int:
+        value = int(self.scalar(form))
+        if value > len(self._view):
+            raise ModelFileError("the model file is damaged; download it again")
+        return value
+
+    def take(self, size: int) -> bytes:
+        end = self.at + size
+        if end > len(self._view):
+            raise ModelFileError("the model file is cut short; download it again")
+        taken = self._view[self.at : end]
+        self.at = end
+        return taken
+
+    def string(self) -> str:
+        return self.take(self.count(_U64)).decode("utf-8", "replace")
+
+    def value(self, kind: int) -> Scalar | None:
+        """Read a value; arrays are skipped and read as None."""
+        if kind == _STRING:
+            return self.string()
+        if kind == _ARRAY:
+            self._skip_array()
+            return None
+        if kind not in _SCALARS:
+            raise ModelFileError("the model file is damaged; download it again")
+        return self.scalar(_SCALARS[kind])
+
+    def _skip_array(self) -> None:
+        kind = self.count(_U32)
+        count = self.count(_U64)
+        if kind in _SCALARS:
+            self.at += count * _SCALARS[kind].size
+            return
+        for _ in range(count):
+            self.value(kind)
+
+
+def read_model_info(path: Path) -> ModelInfo:
+    """Read the header of a GGUF file and check that all of its weights are there.
+
+    Blocks on the disk for some milliseconds; call it on a thread from asynchronous code.
+
+    Raises:
+        ModelFileError: Missing, not a GGUF file, cut short, or without weights.
+    """
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise ModelFileError("the model is not a file; set model to a .gguf file")
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise ModelFileError("the model file is not a GGUF file; set model to a .gguf file")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+                return _read(view, size)
+    except FileNotFoundError:
+        raise ModelFileError("the model file does not exist; check the model setting") from None
+    except (struct.error, RecursionError):
+        raise ModelFileError("the model file is cut short; download it again") from None
+    except OSError as error:
+        reason = error.strerror or "unknown reason"
+        raise ModelFileError(f"the model file cannot be read: {reason}") from error
+
+
+def _read(view: mmap.mmap, size: int) -> ModelInfo:
+    cursor = _Cursor(view)
+    cursor.at = 4
+    if cursor.scalar(_U32) not in (2, 3):
+        raise ModelFileError("the GGUF version of the model file is not 2 or 3; convert it again")
+    tensor_count = cursor.count(_U64)
+    pairs = [(cursor.string(), cursor.value(cursor.count(_U32))) for _ in range(cursor.count(_U64))]
+    metadata = dict(pairs)
+    # The first part of a model in several files may hold no weights.
+    if tensor_count == 0 and _whole(metadata, "split.count") < 2:
+        raise ModelFileError("the model file holds a vocabulary and no weights; use a full model")
+    tensors = _read_tensors(cursor, tensor_count, _whole(metadata, "general.alignment"))
+    if tensors.end > size:
+        raise ModelFileError("the model file is cut short; download it again")
+    architecture = _text(metadata, "general.architecture")
+    return ModelInfo(
+        architecture=architecture,
+        name=_text(metadata, "general.name"),
+        context_tokens=_whole(metadata, f"{architecture}.context_length"),
+        dimensions=_whole(metadata, f"{architecture}.embedding_length"),
+        is_causal=metadata.get(f"{architecture}.attention.causal") is not False,
+        has_chat_template="tokenizer.chat_template" in metadata,
+        quantization=tensors.quantization,
+        parameters=tensors.parameters,
+        size_bytes=size,
+        kv_bytes_per_token=_kv_bytes_per_token(metadata, architecture),
+    )
+
+
+def _read_tensors(cursor: _Cursor, count: int, alignment: int) -> _Tensors:
+    parameters = 0
+    end = 0
+    weights: Counter[str] = Counter()
+    for _ in range(count):
+        cursor.string()
+        shape = [cursor.count(_U64) for _ in range(cursor.count(_U32))]
+        kind = cursor.count(_U32)
+        offset = cursor.count(_U64)
+        elements = prod(shape)
+        parameters += elements
+        try:
+            quantization = GGMLQuantizationType(kind)
+        except ValueError:
+            weights[f"type {kind}"] += elements
+            continue
+        weights[quantization.name] += elements
+        block, block_bytes = GGML_QUANT_SIZES[quantization]
+        end = max(end, offset + elements // block * block_bytes)
+    step = alignment or _DEFAULT_ALIGNMENT
+    start = (cursor.at + step - 1) // step * step
+    return _Tensors(parameters, weights.most_common(1)[0][0] if weights else "", start + end)
+
+
+def _kv_bytes_per_token(metadata: dict[str, Scalar | None], architecture: str) -> int:
+    """Size of one token's keys and values in f16, over all layers."""
+
+    def read(key: str) -> int:
+        return _whole(metadata, f"{architecture}.{key}")
+
+    heads = read("attention.head_count")
+    kv_heads_key = f"{architecture}.attention.head_count_kv"
+    by_layer = metadata.get(kv_heads_key, heads) is None
+    compressed = f"{architecture}.attention.kv_lora_rank" in metadata
+    if heads == 0 or by_layer or compressed:
+        return 0
+    head_size = read("embedding_length") // heads
+    keys = read("attention.key_length") or head_size
+    values = read("attention.value_length") or head_size
+    kv_heads = read("attention.head_count_kv") or heads
+    return read("block_count") * kv_heads * (keys + values) * 2
+
+
+def _text(metadata: dict[str, Scalar | None], key: str) -> str:
+    value = metadata.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _whole(metadata: dict[str, Scalar | None], key: str) -> int:
+    value = metadata.get(key)
+    return value if isinstance(value, int) else 0
