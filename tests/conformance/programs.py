@@ -41,10 +41,9 @@ command = {everything}
 
 
 @asynccontextmanager
-async def serving(folder: Path, *options: str) -> AsyncGenerator[str]:
+async def serving(config: Path, *options: str) -> AsyncGenerator[str]:
     """Run `aios-mcp serve --http` for the length of the block; give its base URL."""
-    config = str(write_config(folder))
-    command = [AIOS, "serve", "--config", config, "--http", "127.0.0.1:0", *options]
+    command = [AIOS, "serve", "--config", str(config), "--http", "127.0.0.1:0", *options]
     said: list[str] = []
     listening = anyio.Event()
 

@@ -59,7 +59,7 @@ class Inspector:
 
 
 async def test_over_http_and_sse(tmp_path: Path) -> None:
-    async with serving(tmp_path) as url, anyio.create_task_group() as tasks:
+    async with serving(write_config(tmp_path)) as url, anyio.create_task_group() as tasks:
         servers: dict[str, object] = {
             era: {"type": "streamable-http", "url": f"{url}/mcp", "protocolEra": era}
             for era in ERAS

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import anyio
 import pytest
 
-from tests.conformance.programs import run_node, serving
+from tests.conformance.programs import run_node, serving, write_config
 from tests.marks import asyncio_only
 
 pytestmark = [asyncio_only, pytest.mark.node, pytest.mark.slow]
@@ -53,7 +53,7 @@ async def test_every_check_of_both_eras_passes(tmp_path: Path, parser: str) -> N
         await run_node(PACKAGE, ["server", "--url", f"{url}/mcp", *options])
 
     async with (
-        serving(tmp_path, "--conformance", "--http-parser", parser) as url,
+        serving(write_config(tmp_path), "--conformance", "--http-parser", parser) as url,
         anyio.create_task_group() as tasks,
     ):
         for version in CHECKS:

@@ -11,7 +11,7 @@ from mcp_types import CallToolResult, TextContent, TextResourceContents
 from aios_mcp.cli.demo.screen import Screen
 
 _FACTS = (
-    "Ada keeps the spare key under the blue teapot.",
+    "Ada keeps the backup key in the blue drawer.",
     "The launch was moved to Friday.",
     "Omar likes green tea.",
 )
@@ -119,8 +119,8 @@ async def generate(tour: Tour) -> None:
     live.finish(answer["text"])
     usage = answer["usage"]
     tour.screen.line(
-        f"[{usage['input_tokens']} tokens in, {usage['output_tokens']} out, waited"
-        f" {answer['queue_ms']:.0f} ms, ran {answer['run_ms']:.0f} ms]"
+        f"[{answer['note']}: {usage['input_tokens']} tokens in, {usage['output_tokens']} out,"
+        f" waited {answer['queue_ms']:.0f} ms, ran {answer['run_ms']:.0f} ms]"
     )
 
 
@@ -155,9 +155,9 @@ async def remember(tour: Tour) -> None:
     """Store memories and find one by its meaning."""
     for fact in _FACTS:
         await tour.ask(tour.ada, "add_memory", {"content": fact})
-    found = await tour.ask(tour.ada, "search_memory", {"query": "how do I get in?", "k": 3})
-    if not found["hits"]:
-        raise StepError("search_memory found nothing")
+    found = await tour.ask(tour.ada, "search_memory", {"query": "I am locked out", "k": 3})
+    if not found["hits"] or found["hits"][0]["content"] != _FACTS[0]:
+        raise StepError("search_memory did not find what fits best")
     for hit in found["hits"]:
         tour.screen.line(f"{hit['score']:.2f}  {hit['content']}")
 
@@ -167,10 +167,12 @@ async def generate_with_memory(tour: Tour) -> None:
     answer = await tour.ask(
         tour.ada,
         "llm_generate",
-        {"prompt": "Where does Ada keep the spare key?", "memory": {"k": 2}, "max_tokens": 60},
+        {"prompt": "Where does Ada keep the backup key?", "memory": {"k": 2}, "max_tokens": 60},
     )
     if not answer.get("memories"):
         raise StepError("no memory was put in front of the prompt")
+    if "blue drawer" not in answer["text"]:
+        raise StepError(f"the answer is not the one in memory: {answer['text']}")
     tour.screen.line(answer["text"])
 
 
@@ -187,7 +189,7 @@ async def be_denied(tour: Tour) -> None:
 async def be_apart(tour: Tour) -> None:
     """Look for another agent's memory."""
     guest = await tour.meet_guest()
-    found = await tour.ask(guest, "search_memory", {"query": "spare key"})
+    found = await tour.ask(guest, "search_memory", {"query": "backup key"})
     if found["hits"]:
         raise StepError("the guest found a memory of ada's")
     tour.screen.line("(nothing)")

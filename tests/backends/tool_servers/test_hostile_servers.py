@@ -224,10 +224,12 @@ async def test_a_server_that_dies_fails_its_calls_at_once_and_the_next_one_works
 
     async with open_hostile() as server:
         for deaths in (1, 2):
+            pid = int(await text_of(server, "pid"))
             async with anyio.create_task_group() as tasks:
                 for _ in range(5):
                     tasks.start_soon(fail, server)
-                os.kill(int(await text_of(server, "pid")), signal.SIGKILL)
+                await anyio.wait_all_tasks_blocked()
+                os.kill(pid, signal.SIGKILL)
             assert server.status().last_failure == "was ended by signal 9"
             await assert_sound(server, restarts=deaths)
     assert len(failures) == 10
