@@ -71,10 +71,10 @@ async def use_the_inner_one(client: Client) -> None:
     outer = await client.call_tool("search_memory", {"query": "inner kernel"})
     assert outer.structured_content == {"hits": []}
 
-    progress: list[str] = []
+    told: list[str] = []
 
-    async def note(done: float, total: float | None, message: str | None) -> None:
-        progress.append(message or "")
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        told.append(message or "")
 
     answer = await client.call_tool(
         "execute_tool",
@@ -83,7 +83,7 @@ async def use_the_inner_one(client: Client) -> None:
     )
     assert answer.structured_content is not None
     assert answer.structured_content["text"].startswith("aios-mcp is")
-    assert any("aios-mcp is" in message for message in progress)
+    assert any("aios-mcp is" in message for message in told)
     assert answer.meta is not None
     assert "audit_id" in answer.meta
 
