@@ -40,7 +40,7 @@ from backends.memory_store import MEMORY_STORE, SqliteMemoryStore, keep_in_order
 from backends.protocols import Embedder, LLMCore, ToolServer
 from backends.tool_servers import HttpServer, StdioServer, open_tool_server
 from scheduler import Scheduler, SchedulerDriver
-from scheduler.policies import Fifo
+from scheduler.policies import Deadline, Fair, Fifo, Policy, Priority
 
 _LIST_SECONDS = 25.0
 _UPKEEP_SECONDS = 3600.0
@@ -158,10 +158,22 @@ def _scheduler(config: Config) -> Scheduler:
     slots[MEMORY] = config.limits.memory_slots
     return Scheduler(
         slots,
-        Fifo(),
+        _policy(config),
         max_waiting=config.limits.queue_total,
         max_waiting_per_agent=config.limits.queue_per_agent,
     )
+
+
+def _policy(config: Config) -> Policy:
+    match config.scheduler.policy:
+        case "fair":
+            return Fair({name: part.share for name, part in config.agents.items()})
+        case "fifo":
+            return Fifo()
+        case "priority":
+            return Priority(config.scheduler.ageing_seconds)
+        case "deadline":
+            return Deadline()
 
 
 # --- Agents ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What one scheduling decision costs, against sorting the queue for each."""
+"""What one decision costs, against sorting the queue; and what fairness gives, against arrival."""
 
 import time
 from statistics import quantiles
@@ -6,8 +6,9 @@ from statistics import quantiles
 import anyio
 
 from benchmarks.figures import Figure
+from benchmarks.shared_slots import share_slots
 from scheduler import Job, Scheduler, SchedulerDriver
-from scheduler.policies import Fifo
+from scheduler.policies import Fair, Fifo
 
 AGENTS_PER_JOB = 10
 
@@ -20,6 +21,8 @@ def run(*, quick: bool) -> list[Figure]:
     mean = {queued: sum(each) / len(each) for queued, each in cycles.items()}
     p99 = quantiles(cycles[10_000], n=100)[98]
     driver = anyio.run(_driver_microseconds, rounds)
+    seconds = 120.0 if quick else 600.0
+    fair, fifo = (share_slots(policy, seconds=seconds) for policy in (Fair(), Fifo()))
     return [
         Figure(
             name="decision cycle, 10,000 queued over 1,000 agents, mean",
@@ -43,6 +46,21 @@ def run(*, quick: bool) -> list[Figure]:
             peer=f"one sort: {sorting:,.0f} us",
         ),
         Figure(name="async driver, per syscall", value=driver, unit="us", bar=30.0),
+        Figure(
+            name="a hog and 9 polite agents, wait of the polite at p99: fifo / fair",
+            value=fifo.polite_wait_seconds / fair.polite_wait_seconds,
+            unit="x",
+            bar=50.0,
+            better="higher",
+            peer=f"fifo {fifo.polite_wait_seconds:.2f} s, fair {fair.polite_wait_seconds:.3f} s",
+        ),
+        Figure(
+            name="the same, work done: fair / fifo",
+            value=fair.tokens_per_second / fifo.tokens_per_second,
+            unit="x",
+            bar=0.98,
+            better="higher",
+        ),
     ]
 
 
@@ -52,7 +70,7 @@ def _job(number: int, agents: int) -> Job:
 
 def _cycle_microseconds(queued: int, rounds: int) -> list[float]:
     agents = max(1, queued // AGENTS_PER_JOB)
-    scheduler = Scheduler({"gpu": 1}, Fifo(), max_waiting=2 * queued, max_waiting_per_agent=queued)
+    scheduler = Scheduler({"gpu": 1}, Fair(), max_waiting=2 * queued, max_waiting_per_agent=queued)
     for number in range(queued):
         scheduler.submit(_job(number, agents), 0.0)
     [running] = scheduler.schedule(0.0)
@@ -77,7 +95,7 @@ def _sorting_microseconds(queued: int) -> float:
 
 
 async def _driver_microseconds(rounds: int) -> float:
-    driver = SchedulerDriver(Scheduler({"gpu": 1}, Fifo()))
+    driver = SchedulerDriver(Scheduler({"gpu": 1}, Fair()))
     start = time.perf_counter_ns()
     for number in range(rounds):
         async with driver.lease(_job(number, 10)):

@@ -76,7 +76,8 @@ class Scheduler:
         if not any(name in self._slots for name in job.resources):
             raise NoResourceError("nothing here can run this call")
         self._admit(job)
-        ticket = Ticket(job, self._policy.rank(job, self._arrivals), self._arrivals, now)
+        rank = self._policy.rank(job, self._arrivals, now)
+        ticket = Ticket(job, rank, self._arrivals, now)
         self._arrivals += 1
         self._waiting_of[job.agent] = self._waiting_of.get(job.agent, 0) + 1
         self._enqueue(ticket)
@@ -98,6 +99,7 @@ class Scheduler:
             key = (job.agent, job.group)
             self._running_of[key] = self._running_of.get(key, 0) + 1
             self._running[job.id] = _Running(grant, now)
+            self._policy.start(job)
             grants.append(grant)
         return grants
 
@@ -112,7 +114,7 @@ class Scheduler:
             return
         job = running.grant.job
         self._free[running.grant.resource] += 1
-        self._policy.charge(job, used)
+        self._policy.end(job, used)
         elapsed = max(0.0, now - running.started)
         self._mean_run_seconds += _SMOOTHING * (elapsed - self._mean_run_seconds)
         key = (job.agent, job.group)
@@ -205,6 +207,7 @@ class Scheduler:
             return
         ticket, line = found
         line.drop(ticket)
+        self._policy.end(ticket.job, 0)
         self._forget_waiting(ticket.job)
 
     def _forget_waiting(self, job: Job) -> None:

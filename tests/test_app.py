@@ -25,7 +25,7 @@ def configure(tmp_path: Path, text: str = "") -> Config:
     return load_config(path).config
 
 
-async def generate(app: App, max_tokens: int = 8) -> str:
+async def generate(app: App, max_tokens: int = 8, *, agent: str = "local") -> str:
     texts: list[str] = []
 
     async def emit(piece: Piece, /) -> None:
@@ -33,7 +33,7 @@ async def generate(app: App, max_tokens: int = 8) -> str:
 
     request = GenerateRequest(messages=(Message("user", "Hello"),), max_tokens=max_tokens)
     answer = await app.kernel.llm_generate(
-        app.agents.get("local"), GenerateCall(request=request), emit
+        app.agents.get(agent), GenerateCall(request=request), emit
     )
     assert answer.text == "".join(texts)
     return answer.text
@@ -93,6 +93,28 @@ rate = "60/min"
     assert agent.grants.allows_arguments("fs.read", {"path": str(tmp_path / "research" / "a")})
     assert not agent.grants.allows_arguments("fs.read", {"path": str(tmp_path / "other")})
     assert agent.grants.max_tokens == 9
+
+
+@pytest.mark.parametrize(("policy", "place"), [("fair", 1), ("fifo", 4)])
+async def test_the_policy_of_the_file_says_who_runs_next(
+    tmp_path: Path, policy: str, place: int
+) -> None:
+    agents = "".join(f'[agents.{name}]\nllm.tiers = ["balanced"]\n' for name in ("local", "polite"))
+    config = configure(
+        tmp_path,
+        f'[scheduler]\npolicy = "{policy}"\n{agents}[cores.x]\nbackend = "llama_cpp"\nslots = 1\n',
+    )
+    served: list[str] = []
+
+    async def ask(app: App, agent: str) -> None:
+        await generate(app, agent=agent)
+        served.append(agent)
+
+    with anyio.fail_after(SECONDS):
+        async with open_kernel(config, tmp_path) as app, anyio.create_task_group() as tasks:
+            for agent in ("local", "local", "local", "local", "polite"):
+                tasks.start_soon(ask, app, agent)
+    assert served.index("polite") == place
 
 
 async def test_a_remote_core_is_not_contacted_before_its_first_call(tmp_path: Path) -> None:

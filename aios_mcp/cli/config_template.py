@@ -21,6 +21,11 @@ llm    = { tiers = ["fast", "balanced", "capable"] }
 # llm   = { tiers = ["fast"], max_tokens = 2048, tokens_per_day = 200000, concurrency = 2 }
 # rate  = "60/min"
 
+# --- Who runs next --------------------------------------------------------------------------------
+
+# [scheduler]
+# policy = "fair"                              # or "fifo", "priority", "deadline"
+
 # --- Cores: where text is generated ---------------------------------------------------------------
 
 [cores.local]

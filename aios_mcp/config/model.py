@@ -106,7 +106,17 @@ class MemoryPart(Part):
 class SchedulerPart(Part):
     """`[scheduler]`."""
 
-    policy: Literal["fifo"] = Field(default="fifo", description="Who runs next")
+    policy: Literal["fair", "fifo", "priority", "deadline"] = Field(
+        default="fair",
+        description="Who runs next: fair shares work over agents, fifo goes by arrival, priority"
+        " by the call's priority, deadline by the call's deadline",
+    )
+    ageing_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        le=86_400,
+        description="For priority: a call that waited this long counts as one step more urgent",
+    )
 
 
 class ArgumentPart(Part):
@@ -182,6 +192,12 @@ class AgentPart(Part):
     memory: AgentMemoryPart = Field(default_factory=AgentMemoryPart)
     llm: AgentLlmPart = Field(default_factory=AgentLlmPart)
     rate: Rate | None = Field(default=None, description="Calls a minute, such as 60/min")
+    share: float = Field(
+        default=1.0,
+        ge=0.001,
+        le=1000,
+        description="Its part of busy slots against the others', under the policy fair",
+    )
 
 
 class PricePart(Part):

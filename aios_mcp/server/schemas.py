@@ -85,7 +85,9 @@ class GenerateArguments(Arguments):
     memory: Injection | None = Field(
         None, description="Put memories that fit in front of the prompt; {} takes the defaults"
     )
-    priority: Literal["urgent", "normal", "batch"] = "normal"
+    priority: Literal["urgent", "normal", "batch"] = Field(
+        "normal", description="Counts where the kernel orders calls by priority"
+    )
     deadline_ms: DeadlineMs | None = Field(None, description=_DEADLINE)
     idempotency_key: Key | None = Field(None, description=_ONCE)
 

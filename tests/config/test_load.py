@@ -83,7 +83,7 @@ BROKEN: dict[str, tuple[str | bytes, str]] = {
     "an unknown key": (
         '[agents.local]\ntool = ["*"]',
         "aios.toml:2: agents.local.tool: unknown key; did you mean 'tools'? known here: args, deny,"
-        " llm, memory, rate, token, tools",
+        " llm, memory, rate, share, token, tools",
     ),
     "an unknown key in an inline table of an array": (
         '[agents.local]\nargs = [\n  { tool = "a.b", path = "p", eq = 1, patth = 1 },\n]',

@@ -1,11 +1,11 @@
-"""The scheduler's invariants, over random runs, against a plain list of jobs."""
+"""The scheduler's invariants under every policy, over random runs, against a plain list of jobs."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from scheduler import Job, QueueFullError, Scheduler
-from scheduler.policies import Fifo
+from scheduler.policies import Deadline, Fair, Fifo, Policy, Priority
 
 SLOTS = {"gpu0": 2, "gpu1": 1, "cpu": 3}
 MAX_WAITING = 12
@@ -16,10 +16,13 @@ LIMITS = {"a": None, "b": 1, "c": 2}
 class SchedulerMachine(RuleBasedStateMachine):
     jobs: Bundle[str] = Bundle("jobs")
 
+    def policy(self) -> Policy:
+        return Fifo()
+
     def __init__(self) -> None:
         super().__init__()
         self.scheduler = Scheduler(
-            SLOTS, Fifo(), max_waiting=MAX_WAITING, max_waiting_per_agent=MAX_PER_AGENT
+            SLOTS, self.policy(), max_waiting=MAX_WAITING, max_waiting_per_agent=MAX_PER_AGENT
         )
         self.count = 0
         self.now = 0.0
@@ -31,14 +34,16 @@ class SchedulerMachine(RuleBasedStateMachine):
         target=jobs,
         agent=st.sampled_from("abc"),
         resources=st.lists(st.sampled_from(sorted(SLOTS)), min_size=1, unique=True),
+        cost=st.integers(0, 500),
     )
-    def submit(self, agent: str, resources: list[str]) -> str:
+    def submit(self, agent: str, resources: list[str], cost: int) -> str:
         self.count += 1
         job = Job(
             id=str(self.count),
             agent=agent,
             resources=tuple(resources),
             agent_limit=LIMITS[agent],
+            cost=cost,
         )
         mine = sum(1 for other in self.waiting.values() if other.agent == agent)
         is_full = len(self.waiting) >= MAX_WAITING or mine >= MAX_PER_AGENT
@@ -108,5 +113,25 @@ class SchedulerMachine(RuleBasedStateMachine):
         return job.agent_limit is not None and self.running_of(job.agent) >= job.agent_limit
 
 
-TestScheduler = SchedulerMachine.TestCase
-TestScheduler.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+class FairMachine(SchedulerMachine):
+    def policy(self) -> Policy:
+        return Fair({"a": 2.0, "c": 0.5})
+
+
+class PriorityMachine(SchedulerMachine):
+    def policy(self) -> Policy:
+        return Priority(ageing_seconds=5.0)
+
+
+class DeadlineMachine(SchedulerMachine):
+    def policy(self) -> Policy:
+        return Deadline()
+
+
+RUNS = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestFifo = SchedulerMachine.TestCase
+TestFair = FairMachine.TestCase
+TestPriority = PriorityMachine.TestCase
+TestDeadline = DeadlineMachine.TestCase
+for each in (TestFifo, TestFair, TestPriority, TestDeadline):
+    each.settings = RUNS
