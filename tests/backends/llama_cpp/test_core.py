@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -426,18 +427,21 @@ async def test_a_killed_worker_fails_its_calls_and_the_next_call_is_served(
 async def test_a_worker_that_no_longer_reads_is_ended_and_the_next_call_is_served(
     endless: LlamaSettings,
 ) -> None:
-    async def call_again_and_again(core: LlamaCore) -> None:
-        # Each leaves a call and its cancellation in the pipe, until no more goes in.
-        while True:
-            with anyio.move_on_after(0.01):
-                await core.generate(request("x" * 90_000, max_tokens=5), Pieces().emit)
+    async def fail(core: LlamaCore) -> None:
+        with pytest.raises(BackendUnavailableError):
+            await ask(core, request("waits", max_tokens=5))
 
     async with open_llama_core(endless) as core:
         await ask(core, request("first", max_tokens=1))
         for pid in worker_pids():
             os.kill(pid, signal.SIGSTOP)
-        with anyio.fail_after(DEADLINE_SECONDS), pytest.raises(BackendUnavailableError):
-            await call_again_and_again(core)
+        with anyio.fail_after(DEADLINE_SECONDS):
+            async with anyio.create_task_group() as group:
+                group.start_soon(fail, core)
+                while core.status().state == "ready":
+                    # Each leaves a call and its cancellation in the pipe, until no more goes in.
+                    with anyio.move_on_after(0.01), suppress(BackendUnavailableError):
+                        await ask(core, request("x" * 90_000, max_tokens=5))
         answer = await ask(core, request("next", max_tokens=2))
 
     assert answer.usage.output_tokens == 2
