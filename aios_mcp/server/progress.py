@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 import anyio
 
-from aios_mcp.server.wire import clean_text
 from backends.messages import Piece, ToolProgress
+from backends.text import well_formed
 
 MESSAGE_CHARACTERS = 200
 """Hosts cut a message here."""
@@ -86,7 +86,7 @@ class Report:
         self._changed = anyio.Event()
         self._sent = max(self._sent + _STEP, self._done)
         try:
-            await tell(self._sent, self._total, clean_text(self._text or self._heartbeat()))
+            await tell(self._sent, self._total, well_formed(self._text or self._heartbeat()))
         except Exception:
             # A call does not fail because its progress cannot be told.
             logger.exception("progress not sent")

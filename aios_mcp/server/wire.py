@@ -16,6 +16,8 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS
 from pydantic import ValidationError
 
+from backends.text import well_formed
+
 logger = logging.getLogger(__name__)
 
 
@@ -28,7 +30,7 @@ async def guard(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> Han
         return cast("HandlerResult", _walk(await call_next(ctx), _null))
     except MCPError as exc:
         error = exc.error
-        raise MCPError(error.code, clean_text(error.message), clean(error.data)) from exc
+        raise MCPError(error.code, well_formed(error.message), clean(error.data)) from exc
     except ValidationError:
         raise  # the SDK answers it without its text
     except Exception as exc:
@@ -40,17 +42,6 @@ def clean(value: object) -> object:
     return _walk(value, _null)
 
 
-def clean_text(text: str) -> str:
-    """Replace lone surrogates, which UTF-8 cannot encode."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
-
-
 def bug_text(log: logging.Logger, event: str, bug: Exception) -> str:
     """Log a bug with its traceback, and give a text that names it by an id only."""
     bug_id = secrets.token_hex(4)
@@ -60,7 +51,7 @@ def bug_text(log: logging.Logger, event: str, bug: Exception) -> str:
 
 def _walk(value: object, infinite: Callable[[], object]) -> object:
     if isinstance(value, str):
-        return clean_text(value)
+        return well_formed(value)
     if isinstance(value, dict):
         items = cast("dict[object, object]", value).items()
         return {_walk(key, infinite): _walk(each, infinite) for key, each in items}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from backends.memory_store.partitions import Clause, Partition
-from backends.memory_store.texts import clean
+from backends.text import well_formed
 
 
 def matching(
@@ -18,8 +18,8 @@ def matching(
     clause = Clause("TRUE", ())
     if kinds:
         marks = ", ".join("?" * len(kinds))
-        clause = clause.and_also(f"e.kind IN ({marks})", *map(clean, kinds))
-    for tag in map(clean, tags):
+        clause = clause.and_also(f"e.kind IN ({marks})", *map(well_formed, kinds))
+    for tag in map(well_formed, tags):
         tagged = ["SELECT id FROM tag WHERE tag = ? AND id BETWEEN ? AND ?"] * len(partitions)
         bindings = [value for partition in partitions for value in (tag, *partition.ids)]
         clause = clause.and_also(f"e.id IN ({' UNION ALL '.join(tagged)})", *bindings)

@@ -10,8 +10,8 @@ from backends.database import fetch
 from backends.database.connections import open_writer
 from backends.memory_store.filters import matching
 from backends.memory_store.partitions import Partition
-from backends.memory_store.texts import clean
 from backends.messages import Selection
+from backends.text import well_formed
 
 _SWEEP_ROWS = 200
 _KEEP_TOMBSTONES_SECONDS = 90 * 86_400.0
@@ -34,7 +34,7 @@ def forget(
         return 0  # a filter without a condition would be everything
     chosen = matching(partitions, kinds=selection.kinds, tags=selection.tags, until=selection.until)
     if selection.ids:
-        named = json.dumps([clean(each) for each in selection.ids])
+        named = json.dumps([well_formed(each) for each in selection.ids])
         chosen = chosen.and_also("e.public IN (SELECT value FROM json_each(?))", named)
     else:
         chosen = chosen.and_also("e.replaced_by IS NULL")

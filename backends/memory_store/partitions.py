@@ -9,8 +9,8 @@ import apsw
 
 from backends.database import Value, fetch, fetch_one
 from backends.memory_store.schema import SEQ_BITS
-from backends.memory_store.texts import clean
 from backends.messages import Reach
+from backends.text import well_formed
 
 _MOST_LISTED = 32  # a longer list is looked up faster than compared
 
@@ -61,7 +61,7 @@ class Partition:
 
 def find_space(connection: apsw.Connection, owner: str) -> int | None:
     """Give the number of an owner's partition, if it has one."""
-    row = fetch_one(connection, "SELECT no FROM space WHERE owner = ?", (clean(owner),))
+    row = fetch_one(connection, "SELECT no FROM space WHERE owner = ?", (well_formed(owner),))
     return None if row is None else int(row[0])
 
 
@@ -69,7 +69,7 @@ def find_partitions(connection: apsw.Connection, reach: Sequence[Reach]) -> list
     """Give the partitions within reach that hold anything."""
     patterns: dict[str, list[str]] = {}
     for each in reach:
-        patterns.setdefault(each.owner, []).extend(map(clean, each.patterns))
+        patterns.setdefault(each.owner, []).extend(map(well_formed, each.patterns))
     found = [_find(connection, owner, names) for owner, names in patterns.items() if names]
     return [partition for partition in found if partition is not None]
 

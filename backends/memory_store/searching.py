@@ -17,10 +17,11 @@ from backends.database import fetch, fetch_one
 from backends.errors import MemoryNotFoundError
 from backends.memory_store.filters import matching
 from backends.memory_store.partitions import Clause, Partition
-from backends.memory_store.texts import clean, count_tokens, to_json_object
+from backends.memory_store.texts import count_tokens, to_json_object
 from backends.memory_store.vectors import Stored
 from backends.memory_store.words import search_words
 from backends.messages import Hit, MemoryQuery
+from backends.text import well_formed
 
 MOST_HITS = 1000
 
@@ -93,7 +94,7 @@ def fetch_by_id(
             connection,
             f"{_RECORD} WHERE {where.sql} AND e.id >> 32 = ? AND e.public = ?"
             " AND e.replaced_by IS NULL",
-            (*where.bindings, partition.space, clean(public)),
+            (*where.bindings, partition.space, well_formed(public)),
         )
         if row is not None:
             return _hit(row, 1.0)

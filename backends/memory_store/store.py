@@ -16,7 +16,6 @@ from backends.memory_store.forgetting import erase_expired, forget, scrub, unind
 from backends.memory_store.partitions import find_partitions, find_space
 from backends.memory_store.schema import ROW_OVERHEAD_BYTES
 from backends.memory_store.searching import Search, fetch_by_id, search
-from backends.memory_store.texts import clean
 from backends.memory_store.vectors import Stored, quantise, set_vector
 from backends.messages import (
     Added,
@@ -29,6 +28,7 @@ from backends.messages import (
     Selection,
 )
 from backends.protocols import Embedder
+from backends.text import well_formed
 
 MAX_CONTENT_BYTES = 1 << 20
 MAX_QUERY_CHARACTERS = 4096
@@ -90,7 +90,7 @@ class SqliteMemoryStore:
         max_rows, max_bytes = self._quota(place.owner)
         addition = Addition(
             draft=draft,
-            place=Place(clean(place.owner), clean(place.namespace)),
+            place=Place(well_formed(place.owner), well_formed(place.namespace)),
             id=self._new_id(),
             embedder=self._embedder.name,
             vector=vector,
@@ -115,7 +115,7 @@ class SqliteMemoryStore:
                 )
             )
             return (hit,)
-        text = clean((query.text or "")[:MAX_QUERY_CHARACTERS]).strip()
+        text = well_formed((query.text or "")[:MAX_QUERY_CHARACTERS]).strip()
         if not text or query.k < 1:
             return ()
         asked = Search(
@@ -130,7 +130,7 @@ class SqliteMemoryStore:
 
     async def forget(self, selection: Selection, reach: Sequence[Reach], reason: str, /) -> int:
         """Take memories out of every later search, then out of the file; returns how many."""
-        now, reason = self._now(), clean(reason)
+        now, reason = self._now(), well_formed(reason)
 
         def work(connection: apsw.Connection) -> int:
             partitions = find_partitions(connection, reach)
@@ -252,10 +252,14 @@ def _set_vectors(
 def _cleaned(draft: MemoryDraft) -> MemoryDraft:
     return replace(
         draft,
-        content=clean(draft.content),
-        kind=clean(draft.kind),
-        tags=tuple(map(clean, draft.tags)),
-        replaces=None if draft.replaces is None else clean(draft.replaces),
-        links=tuple((clean(relation), clean(target)) for relation, target in draft.links),
-        idempotency_key=None if draft.idempotency_key is None else clean(draft.idempotency_key),
+        content=well_formed(draft.content),
+        kind=well_formed(draft.kind),
+        tags=tuple(map(well_formed, draft.tags)),
+        replaces=None if draft.replaces is None else well_formed(draft.replaces),
+        links=tuple(
+            (well_formed(relation), well_formed(target)) for relation, target in draft.links
+        ),
+        idempotency_key=None
+        if draft.idempotency_key is None
+        else well_formed(draft.idempotency_key),
     )

@@ -5,22 +5,14 @@ import json
 from collections.abc import Iterable
 
 from backends.messages import JsonObject, MemoryDraft
+from backends.text import well_formed
 
 _BYTES_PER_TOKEN = 4
 
 
-def clean(text: str) -> str:
-    """Give the text with lone surrogates, which no encoding can store, as U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
-
-
 def to_json(value: object) -> str:
     """Give compact JSON, the same for equal values."""
-    return clean(json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True))
+    return well_formed(json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True))
 
 
 def to_json_object(text: str) -> JsonObject:

@@ -18,7 +18,7 @@ from backends.errors import (
 )
 from backends.messages import JsonObject
 from backends.openai_compatible.settings import OpenAISettings
-from backends.openai_compatible.text import well_formed
+from backends.text import well_formed
 
 # The client passes on what its transport raises while it reads an error's body.
 TRANSPORT_ERRORS = (

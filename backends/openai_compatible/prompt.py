@@ -7,7 +7,7 @@ from typing import cast
 from backends.errors import SchemaUnsupportedError
 from backends.messages import GenerateRequest, JsonObject, Message
 from backends.openai_compatible.settings import OpenAISettings
-from backends.openai_compatible.text import well_formed
+from backends.text import well_formed
 
 _STRICT_KEYWORDS = frozenset(
     {"$defs", "$ref", "additionalProperties", "anyOf", "const", "definitions", "description"}

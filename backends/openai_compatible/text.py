@@ -1,16 +1,11 @@
 """Text that every encoder and terminal can take."""
 
+from backends.text import well_formed
+
 _HIGH = ("\ud800", "\udbff")
 _CONTROLS = {
     code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r"
 }
-
-
-def well_formed(text: str) -> str:
-    """Join surrogate pairs and replace lone surrogates, which UTF-8 cannot hold."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 class Cleaner:
