@@ -35,6 +35,7 @@ from backends.messages import (
     ToolSpec,
     Unit,
 )
+from backends.turns import UNINTERRUPTED
 
 Emit: TypeAlias = Callable[[Piece], Awaitable[None]]
 """Receives each piece of text as it is generated, in order."""
@@ -46,13 +47,28 @@ Vectors: TypeAlias = NDArray[np.float32]
 """Unit vectors, shape `(n, dim)`, float32."""
 
 
+class Turn(Protocol):
+    """A generation's turn on its core's slot, which a scheduler may ask back for another."""
+
+    async def wanted(self, /) -> None:
+        """Return when the slot is asked back; it may never be."""
+        ...
+
+    async def pass_on(self, /) -> None:
+        """Give the slot up, now that the work stands still; return when it is given back."""
+        ...
+
+
 class LLMCore(Protocol):
     """One place that generates text."""
 
-    async def generate(self, request: GenerateRequest, emit: Emit, /) -> Completion:
+    async def generate(
+        self, request: GenerateRequest, emit: Emit, turn: Turn = UNINTERRUPTED, /
+    ) -> Completion:
         """Generate an answer, emitting its pieces on the way.
 
-        Cancelling the call stops the work and frees what it held.
+        Cancelling the call stops the work and frees what it held. A core that can stand still
+        between two tokens minds its turn; one that cannot ignores it.
 
         Raises:
             BackendError: The core failed; see its subclasses.

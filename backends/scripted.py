@@ -24,7 +24,8 @@ from backends.messages import (
     Unit,
     Usage,
 )
-from backends.protocols import Emit, OnProgress
+from backends.protocols import Emit, OnProgress, Turn
+from backends.turns import UNINTERRUPTED
 
 
 class EchoCore:
@@ -36,7 +37,9 @@ class EchoCore:
         self._seconds_per_token = seconds_per_token
         self._fails_with = fails_with
 
-    async def generate(self, request: GenerateRequest, emit: Emit, /) -> Completion:
+    async def generate(
+        self, request: GenerateRequest, emit: Emit, turn: Turn = UNINTERRUPTED, /
+    ) -> Completion:
         """Echo, as fast as `seconds_per_token` allows, or raise what it was told to."""
         await anyio.lowlevel.checkpoint()
         if self._fails_with is not None:

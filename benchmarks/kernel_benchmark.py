@@ -24,8 +24,9 @@ from aios_mcp.kernel.tool_catalog import ToolCatalog
 from backends.database import open_database
 from backends.journal import JOURNAL, SqliteJournal
 from backends.messages import Completion, CoreStatus, GenerateRequest, Message, Piece, Usage
-from backends.protocols import Emit
+from backends.protocols import Emit, Turn
 from backends.scripted_memories import ListMemories
+from backends.turns import UNINTERRUPTED
 from benchmarks.figures import Figure
 from scheduler import Scheduler, SchedulerDriver
 from scheduler.policies import Fifo
@@ -46,7 +47,9 @@ def run(*, quick: bool) -> list[Figure]:
 class SleepyCore:
     """Answers one word after 50 ms."""
 
-    async def generate(self, request: GenerateRequest, emit: Emit, /) -> Completion:
+    async def generate(
+        self, request: GenerateRequest, emit: Emit, turn: Turn = UNINTERRUPTED, /
+    ) -> Completion:
         """Take the time, then answer."""
         del request
         await anyio.sleep(CORE_SECONDS)

@@ -32,6 +32,17 @@ class Lease:
     used: int = 0
     granted: anyio.Event = field(default_factory=anyio.Event, repr=False)
 
+    def report(self, used: int) -> None:
+        """Say how much work has been done in all."""
+        self.used = used
+
+    async def wanted(self, /) -> None:
+        """Return when the slot is wanted for a job that goes first."""
+        await anyio.sleep_forever()
+
+    async def pass_on(self, /) -> None:
+        """Give the slot up and wait for the next turn."""
+
 
 class SchedulerDriver:
     """Grants leases in the order the pure scheduler decides.

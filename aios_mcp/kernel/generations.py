@@ -99,7 +99,7 @@ class Generations:
 
         def charge(usage: Usage) -> None:
             price = attempt.core.price
-            attempt.lease.used = usage.total
+            attempt.lease.report(usage.total)
             admitted.used["tokens"] = before.get("tokens", 0) + usage.total
             if price is not None:
                 cost = before.get("micro_usd", 0) + price.micro_usd(usage)
@@ -113,7 +113,7 @@ class Generations:
             await emit(piece)
 
         try:
-            completion = await attempt.core.llm.generate(request, count_and_emit)
+            completion = await attempt.core.llm.generate(request, count_and_emit, attempt.lease)
         except IncompleteAnswerError as exc:
             charge(exc.usage)
             raise

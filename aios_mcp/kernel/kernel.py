@@ -318,7 +318,7 @@ class Kernel:
         async with self._driver.lease(job) as lease:
             admitted.queue_seconds += lease.queue_seconds
             admitted.place = resource
-            lease.used = job.cost
+            lease.report(job.cost)
             yield
 
 

@@ -7,7 +7,8 @@ from backends.llama_cpp.frames import Submit
 from backends.llama_cpp.process import WorkerProcess, open_worker_process
 from backends.llama_cpp.settings import LlamaSettings
 from backends.messages import Completion, CoreStatus, GenerateRequest, Usage
-from backends.protocols import Emit
+from backends.protocols import Emit, Turn
+from backends.turns import UNINTERRUPTED
 
 
 class LlamaCore:
@@ -17,7 +18,9 @@ class LlamaCore:
         self._settings = settings
         self._worker = worker
 
-    async def generate(self, request: GenerateRequest, emit: Emit, /) -> Completion:
+    async def generate(
+        self, request: GenerateRequest, emit: Emit, turn: Turn = UNINTERRUPTED, /
+    ) -> Completion:
         """Generate an answer; pieces that come while `emit` works are emitted as one.
 
         Raises:

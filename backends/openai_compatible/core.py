@@ -29,7 +29,8 @@ from backends.openai_compatible.failures import (
 from backends.openai_compatible.prompt import chat_messages, sampling_fields
 from backends.openai_compatible.settings import OpenAISettings
 from backends.openai_compatible.stream import DONE, check_is_stream, event_data
-from backends.protocols import Emit
+from backends.protocols import Emit, Turn
+from backends.turns import UNINTERRUPTED
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
@@ -55,7 +56,9 @@ class OpenAICore:
         self._asks_usage = True
         self._reports_usage = True
 
-    async def generate(self, request: GenerateRequest, emit: Emit, /) -> Completion:
+    async def generate(
+        self, request: GenerateRequest, emit: Emit, turn: Turn = UNINTERRUPTED, /
+    ) -> Completion:
         """Generate an answer; cancelling the call closes the connection to the endpoint.
 
         Raises:

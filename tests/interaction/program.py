@@ -7,8 +7,9 @@ import anyio
 from aios_mcp.kernel import Agents, Kernel
 from aios_mcp.server import serve_stdio
 from backends.messages import Completion, CoreStatus, GenerateRequest
-from backends.protocols import Emit
+from backends.protocols import Emit, Turn
 from backends.scripted import EchoCore
+from backends.turns import UNINTERRUPTED
 from tests.kernel.kernels import build, core
 from tests.server.surfaces import ListMemories, known, limited, server
 
@@ -21,10 +22,12 @@ class NoisyCore:
     def __init__(self) -> None:
         self._echo = EchoCore(seconds_per_token=SECONDS_PER_TOKEN)
 
-    async def generate(self, request: GenerateRequest, emit: Emit, /) -> Completion:
+    async def generate(
+        self, request: GenerateRequest, emit: Emit, turn: Turn = UNINTERRUPTED, /
+    ) -> Completion:
         print("a stray line", flush=True)  # noqa: T201
         os.write(1, b"and a half")
-        return await self._echo.generate(request, emit)
+        return await self._echo.generate(request, emit, turn)
 
     def status(self) -> CoreStatus:
         return self._echo.status()

@@ -25,8 +25,9 @@ from backends.messages import (
     Piece,
     Usage,
 )
-from backends.protocols import Emit
+from backends.protocols import Emit, Turn
 from backends.scripted import EchoCore, ListJournal
+from backends.turns import UNINTERRUPTED
 from scheduler import DeadlineMissedError, QueueFullError
 from tests.kernel.kernels import agent, build, core, ignore, prompt
 from tests.marks import virtual_time
@@ -37,7 +38,9 @@ DOWN = EchoCore(fails_with=BackendUnavailableError("down"))
 class CutOff:
     """A core that breaks off after its first word."""
 
-    async def generate(self, request: GenerateRequest, emit: Emit, /) -> Completion:
+    async def generate(
+        self, request: GenerateRequest, emit: Emit, turn: Turn = UNINTERRUPTED, /
+    ) -> Completion:
         await emit(Piece("half", 1))
         usage = Usage(input_tokens=7, output_tokens=1)
         raise IncompleteAnswerError("cut off", text="half", usage=usage)

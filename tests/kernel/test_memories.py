@@ -17,9 +17,10 @@ from backends.messages import (
     Selection,
     Usage,
 )
-from backends.protocols import Emit
+from backends.protocols import Emit, Turn
 from backends.scripted import ListJournal
 from backends.scripted_memories import ListMemories
+from backends.turns import UNINTERRUPTED
 from tests.kernel.kernels import NOW, agent, build, core, ignore
 
 
@@ -29,7 +30,9 @@ class Attentive:
     def __init__(self) -> None:
         self.asked: list[tuple[Message, ...]] = []
 
-    async def generate(self, request: GenerateRequest, emit: Emit, /) -> Completion:
+    async def generate(
+        self, request: GenerateRequest, emit: Emit, turn: Turn = UNINTERRUPTED, /
+    ) -> Completion:
         self.asked.append(request.messages)
         return Completion("", "stop", Usage(input_tokens=1, output_tokens=1))
 

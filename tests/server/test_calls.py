@@ -30,8 +30,9 @@ from backends.messages import (
     ToolSpec,
     Usage,
 )
-from backends.protocols import Emit, OnProgress
+from backends.protocols import Emit, OnProgress, Turn
 from backends.scripted import EchoCore
+from backends.turns import UNINTERRUPTED
 from scheduler import QueueFullError
 from tests.kernel.kernels import agent, build, core
 from tests.marks import virtual_time
@@ -48,7 +49,9 @@ class SaysCore:
         self._text = text
         self._note = note
 
-    async def generate(self, request: GenerateRequest, emit: Emit, /) -> Completion:
+    async def generate(
+        self, request: GenerateRequest, emit: Emit, turn: Turn = UNINTERRUPTED, /
+    ) -> Completion:
         await emit(Piece(self._text, 3))
         usage = Usage(input_tokens=2, output_tokens=3)
         return Completion(
@@ -137,9 +140,11 @@ async def test_a_conversation_reaches_the_core_in_order() -> None:
     heard: list[GenerateRequest] = []
 
     class Listening(SaysCore):
-        async def generate(self, request: GenerateRequest, emit: Emit, /) -> Completion:
+        async def generate(
+            self, request: GenerateRequest, emit: Emit, turn: Turn = UNINTERRUPTED, /
+        ) -> Completion:
             heard.append(request)
-            return await super().generate(request, emit)
+            return await super().generate(request, emit, turn)
 
     arguments = {
         "messages": [
