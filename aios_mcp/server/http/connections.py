@@ -79,11 +79,7 @@ class _HttpTools(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head_timer = _HeadTimer(transport, self.bounds.head_seconds)
-        if len(self.connections) > self.bounds.max_connections:
-            close_with(transport, HTTPStatus.SERVICE_UNAVAILABLE)
-            return
-        self._head_timer.update(is_owed=True)
+        self._head_timer = _meet(transport, self.bounds, among=len(self.connections))
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -117,11 +113,7 @@ class _H11(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head_timer = _HeadTimer(transport, self.bounds.head_seconds)
-        if len(self.connections) > self.bounds.max_connections:
-            close_with(transport, HTTPStatus.SERVICE_UNAVAILABLE)
-            return
-        self._head_timer.update(is_owed=True)
+        self._head_timer = _meet(transport, self.bounds, among=len(self.connections))
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -132,6 +124,16 @@ class _H11(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_timer.update(is_owed=False)
         super().connection_lost(exc)
+
+
+def _meet(transport: asyncio.Transport, bounds: Bounds, *, among: int) -> _HeadTimer:
+    """Turn a new connection away if there are too many, else wait for its first head."""
+    timer = _HeadTimer(transport, bounds.head_seconds)
+    if among > bounds.max_connections:
+        close_with(transport, HTTPStatus.SERVICE_UNAVAILABLE)
+    else:
+        timer.update(is_owed=True)
+    return timer
 
 
 def _cycle(
