@@ -2,6 +2,15 @@
 
 from backends.database.database import Database, open_database
 from backends.database.migrations import Component
-from backends.database.rows import Value, Values, fetch, fetch_one
+from backends.database.rows import Value, Values, fetch, fetch_one, insert
 
-__all__ = ["Component", "Database", "Value", "Values", "fetch", "fetch_one", "open_database"]
+__all__ = [
+    "Component",
+    "Database",
+    "Value",
+    "Values",
+    "fetch",
+    "fetch_one",
+    "insert",
+    "open_database",
+]

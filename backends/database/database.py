@@ -1,17 +1,16 @@
 """The file and its connections, on threads of their own.
 
-Writes that arrive while a commit is under way share the next one: each runs in a savepoint of its
-own, and none is answered before the commit that holds it is on disk. Several kernels may share the
-file; SQLite's own locks order their commits.
+None of the writes that share a commit is answered before it is on disk. Several kernels may share
+the file; SQLite's own locks order their commits.
 """
 
 import contextlib
+import math
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -21,36 +20,24 @@ from backends.database.connections import open_reader, open_writer, stop_after
 from backends.database.failures import store_error
 from backends.database.migrations import Component, migrate
 from backends.database.rows import fetch
-from backends.errors import StoreError, StoreReadOnlyError
+from backends.database.writer import Write, Writer
+from backends.errors import StoreReadOnlyError
 
 T = TypeVar("T")
-Work = Callable[[apsw.Connection], T]
+Item = TypeVar("Item")
+Work: TypeAlias = Callable[[apsw.Connection], T]
+Batch: TypeAlias = Callable[[apsw.Connection, Sequence[Item]], Sequence[T | Exception]]
 
-_LARGEST_GROUP = 64
-_MAX_PENDING = 10_000
 _READ_SECONDS = 30.0
-
-
-@dataclass(slots=True, eq=False)
-class _Write(Generic[T]):
-    """A write that waits for its commit; afterwards it holds a value or an error."""
-
-    work: Work[T]
-    done: anyio.Event = field(default_factory=anyio.Event)
-    value: T | None = None
-    error: BaseException | None = None
 
 
 class Database:
     """One SQLite file. Made by `open_database`."""
 
-    def __init__(self, path: Path, writer: apsw.Connection) -> None:
+    def __init__(self, path: Path, connection: apsw.Connection, *, patience: float) -> None:
         self._path = path
-        self._writer = writer
-        self._pending: list[_Write[object]] = []
-        self._has_pending = anyio.Event()
-        self._is_closing = False
-        self._write_thread = anyio.CapacityLimiter(1)
+        self._connection = connection
+        self._writer = Writer(connection, path, patience=patience)
         self._read_threads = anyio.CapacityLimiter(max(1, min(4, os.cpu_count() or 1)))
         self._idle_readers: list[apsw.Connection] = []
 
@@ -60,23 +47,41 @@ class Database:
         return self._path
 
     async def write(self, work: Work[T], /) -> T:
-        """Run `work` in a transaction; its value is returned once it is durable.
+        """Run `work` in a transaction that others may share; gives its value once it is durable.
 
-        An exception of `work` undoes what it did, and nothing else. Cancelling the caller while it
-        waits does not take the write back: it may still be committed.
+        An exception of `work` undoes what it did, and nothing else. It may be run again, when
+        another's failure undid both; so what it does outside the database must bear repetition. A
+        caller that is cancelled still waits, and learns the outcome.
 
         Raises:
             StoreError: It could not be written; nothing of it was.
         """
-        if self._is_closing or len(self._pending) >= _MAX_PENDING:
-            raise StoreError("the database is closing" if self._is_closing else "too many writes")
-        write = _Write(work)
-        self._pending.append(write)  # type: ignore[arg-type]
-        self._has_pending.set()
-        await write.done.wait()
-        if write.error is not None:
-            raise write.error
-        return write.value  # type: ignore[return-value]
+        return await self.write_with_others(_run_each, work)
+
+    async def write_with_others(self, batch: Batch[Item, T], item: Item, /) -> T:
+        """Run `batch` over this item and those of its other callers at this time, as `write` does.
+
+        Args:
+            batch: Writes items in their order. For each it gives a value, or the exception that
+                its caller is to get, of which nothing may have been written.
+            item: This caller's.
+
+        Raises:
+            StoreError: It could not be written; nothing of it was.
+        """
+        write = Write(batch, item)
+        self._writer.put(write)
+        try:
+            await write.done.wait()
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await write.done.wait()
+            # A cancelled scope cancels again at the next checkpoint; all else does so only once.
+            if anyio.current_effective_deadline() > -math.inf:
+                raise
+        if isinstance(write.outcome, BaseException):
+            raise write.outcome
+        return cast("T", write.outcome)
 
     async def read(self, work: Work[T], /) -> T:
         """Run `work` on a connection that sees one consistent state and cannot write.
@@ -115,31 +120,12 @@ class Database:
 
         await self.read(copy)
 
-    async def run_writer(self) -> None:
-        """Commit what arrives until `close`; the owner's task group runs it."""
-        while True:
-            await self._has_pending.wait()
-            group, self._pending = self._pending[:_LARGEST_GROUP], self._pending[_LARGEST_GROUP:]
-            if not group:
-                if self._is_closing:
-                    return
-                self._has_pending = anyio.Event()
-                continue
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._commit, group, limiter=self._write_thread)
-            for write in group:
-                write.done.set()
-
-    def begin_closing(self) -> None:
-        """Refuse further writes; those that wait are still committed."""
-        self._is_closing = True
-        self._has_pending.set()
-
     def close(self) -> None:
-        """Close all connections. Nothing may be under way."""
+        """Commit what waits, then close all connections. Not for the event loop's thread."""
+        self._writer.end()
         for reader in self._idle_readers:
             reader.close()
-        self._writer.close()
+        self._connection.close()
 
     def _read(self, work: Work[T]) -> T:
         try:
@@ -155,54 +141,33 @@ class Database:
         except apsw.Error as exc:
             raise store_error(exc, self._path) from exc
 
-    def _commit(self, group: Sequence[_Write[object]]) -> None:
-        try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            for write in group:
-                self._run_one(write)
-            self._writer.execute("COMMIT")
-        except apsw.Error as exc:
-            self._undo()
-            for write in group:
-                write.error = store_error(exc, self._path)
-
-    def _run_one(self, write: _Write[object]) -> None:
-        self._writer.execute("SAVEPOINT one")
-        try:
-            write.value = write.work(self._writer)
-        except BaseException as exc:  # handed to the caller, who waits for it
-            if not self._writer.in_transaction:
-                raise  # SQLite gave the whole transaction up: the group fails with it
-            self._writer.execute("ROLLBACK TO one")
-            is_sql = isinstance(exc, apsw.Error)
-            write.error = store_error(exc, self._path) if is_sql else exc  # type: ignore[arg-type]
-        self._writer.execute("RELEASE one")
-
-    def _undo(self) -> None:
-        if self._writer.in_transaction:
-            self._writer.execute("ROLLBACK")
-
 
 @asynccontextmanager
-async def open_database(path: Path, components: Sequence[Component]) -> AsyncGenerator[Database]:
+async def open_database(
+    path: Path, components: Sequence[Component], *, patience: float = 10.0
+) -> AsyncGenerator[Database]:
     """Open the file, made if it is not there, and bring its tables up to date.
+
+    Args:
+        path: The file.
+        components: Owners of its tables.
+        patience: Seconds after which a write that still waits in line is refused.
 
     Raises:
         StoreReadOnlyError: The directory or the file cannot be written.
         StoreError: The file is damaged or was written by a newer version.
     """
-    writer = await anyio.to_thread.run_sync(_open, path, components)
-    database = Database(path, writer)
+    connection = await anyio.to_thread.run_sync(_open, path, components)
+    database = Database(path, connection, patience=patience)
     try:
-        async with anyio.create_task_group() as tg:
-            tg.start_soon(database.run_writer)
-            try:
-                yield database
-            finally:
-                database.begin_closing()
+        yield database
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(database.close)
+
+
+def _run_each(connection: apsw.Connection, works: Sequence[Work[T]]) -> list[T | Exception]:
+    return [work(connection) for work in works]
 
 
 def _open(path: Path, components: Sequence[Component]) -> apsw.Connection:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import apsw
 
-from backends.errors import StoreError, StoreFullError, StoreReadOnlyError
+from backends.errors import StoreBusyError, StoreError, StoreFullError, StoreReadOnlyError
 
 
 def store_error(exc: apsw.Error, path: Path) -> StoreError:
@@ -25,6 +25,6 @@ def store_error(exc: apsw.Error, path: Path) -> StoreError:
         case apsw.InterruptError():
             return StoreError("the query took too long and was stopped; ask for less")
         case apsw.BusyError() | apsw.LockedError():
-            return StoreError(f"{name} is locked by another program; try again")
+            return StoreBusyError(f"{name} is locked by another program; try again")
         case _:
             return StoreError(f"the database failed ({type(cause).__name__})")

@@ -1,6 +1,6 @@
 """Numbered migrations, one list per component that keeps tables in the file."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import apsw
@@ -14,12 +14,12 @@ class Component:
 
     Attributes:
         name: Unique in the file.
-        migrations: SQL scripts; script `i` leads from version `i` to `i + 1`. Never changed once
-            released: a change of the schema is a new script.
+        migrations: SQL scripts, or code where SQL does not do; script `i` leads from version `i`
+            to `i + 1`. Never changed once released: a change of the schema is a new script.
     """
 
     name: str
-    migrations: tuple[str, ...]
+    migrations: tuple[str | Callable[[apsw.Connection], None], ...]
 
 
 def migrate(connection: apsw.Connection, components: Sequence[Component]) -> None:
@@ -54,7 +54,10 @@ def _migrate_one(connection: apsw.Connection, component: Component) -> None:
             f" one knows {newest}); upgrade aios-mcp, or set kernel.data_dir to another directory"
         )
     for script in component.migrations[version:]:
-        connection.execute(script)
+        if callable(script):
+            script(connection)
+        else:
+            connection.execute(script)
     if version < newest:
         connection.execute(
             "INSERT INTO component VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET version = ?2",

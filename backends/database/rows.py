@@ -1,4 +1,4 @@
-"""Reading rows whose column types the statement fixes, which a type checker cannot see."""
+"""Reading rows whose column types the statement fixes, and writing many rows at once."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
@@ -7,6 +7,8 @@ import apsw
 
 Value: TypeAlias = str | int | float | bytes | None
 Values: TypeAlias = Sequence[Value] | Mapping[str, Value]
+
+_MOST_VALUES = 32_766  # SQLite's limit for one statement
 
 
 def fetch(connection: apsw.Connection, sql: str, bindings: Values = ()) -> list[tuple[Any, ...]]:
@@ -19,3 +21,27 @@ def fetch_one(
 ) -> tuple[Any, ...] | None:
     """Run a statement and give its first row, or None."""
     return connection.execute(sql, bindings).fetchone()
+
+
+def insert(
+    connection: apsw.Connection, into: str, rows: Sequence[Sequence[Value]], on_conflict: str = ""
+) -> None:
+    """Insert rows in few statements: each of them may wait for the interpreter's lock.
+
+    Args:
+        connection: Where to.
+        into: Table and columns, such as `note(id, text)`.
+        rows: All of one length; may be none.
+        on_conflict: What follows the values.
+    """
+    if not rows:
+        return
+    row = f"({', '.join('?' * len(rows[0]))})"
+    most = _MOST_VALUES // len(rows[0])
+    for start in range(0, len(rows), most):
+        part = rows[start : start + most]
+        connection.execute(
+            f"INSERT INTO {into} VALUES {', '.join([row] * len(part))} {on_conflict}",
+            [value for each in part for value in each],
+            can_cache=len(part) == 1,  # one text per number of rows would push all others out
+        )

@@ -1,15 +1,17 @@
 """Audit trail and ledger: a call's cost is held before it starts, what it did is recorded."""
 
+import json
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import apsw
 
 from backends.database import Database, fetch, fetch_one
-from backends.errors import IdempotencyConflictError, OverdrawnError
+from backends.errors import StoreError
 from backends.journal import chain
+from backends.journal.entries import Closing, Entry, Opening, Outcome, Refusal, write_entries
 from backends.journal.processes import Process
 from backends.messages import AuditRecord, Balance, CallClosed, CallOpened, Hold, Unit
 
@@ -30,6 +32,8 @@ class SqliteJournal:
         self._database = database
         self._now = now
         self._kernel = secrets.token_hex(8)
+        self._open: dict[str, Opening] = {}
+        self._unsettled: list[Closing] = []
 
     async def recover(self) -> int:
         """Settle what dead processes left open; gives how many calls.
@@ -47,50 +51,31 @@ class SqliteJournal:
         self, opened: CallOpened, holds: Sequence[Hold], once: str | None, /
     ) -> str | None:
         """Record the intent and set the holds aside, in one transaction."""
-
-        def work(connection: apsw.Connection) -> str | None:
-            if once is not None:
-                answer = _claim(connection, opened, once)
-                if answer is not None:
-                    return answer
-            connection.execute(
-                "INSERT INTO open_call VALUES(?, ?, ?, ?, ?, ?)",
-                (
-                    opened.request_id,
-                    self._kernel,
-                    opened.agent,
-                    opened.op,
-                    opened.target,
-                    opened.digest,
-                ),
-            )
-            for hold in holds:
-                _take(connection, opened.request_id, hold)
-            _record(connection, "open", opened, "", opened.at)
-            return None
-
-        return await self._database.write(work)
+        opening = Opening(opened, holds, once)
+        answer = await self._write(opening)
+        if answer is None:
+            self._open[opened.request_id] = opening
+        return answer
 
     async def close_call(self, closed: CallClosed, /) -> None:
-        """Replace the holds by what was used and record the outcome, in one transaction."""
+        """Replace the holds by what was used and record the outcome, in one transaction.
 
-        def work(connection: apsw.Connection) -> None:
-            opened = _opened(connection, closed.request_id)
-            if opened is None:
-                logger.error("call closed twice", extra={"request_id": closed.request_id})
-                return
-            _settle(connection, closed)
-            _answer(connection, closed)
-            _record(connection, "close", opened, closed.outcome, closed.at, closed)
-            connection.execute("DELETE FROM open_call WHERE request_id = ?", (closed.request_id,))
-
-        await self._database.write(work)
+        What cannot be written is written with the next call that ends.
+        """
+        opening = self._open.pop(closed.request_id, None)
+        if opening is None:
+            logger.error("call closed twice", extra={"request_id": closed.request_id})
+            return
+        closings, self._unsettled = [*self._unsettled, Closing(opening, closed)], []
+        try:
+            await self._write(*closings)
+        except StoreError:
+            self._unsettled += closings
+            raise
 
     async def refuse_call(self, opened: CallOpened, outcome: str, /) -> None:
         """Record a call that was not let in."""
-        await self._database.write(
-            lambda connection: _record(connection, "refuse", opened, outcome, opened.at)
-        )
+        await self._write(Refusal(opened, outcome))
 
     async def balance(self, account: str, period: str, unit: Unit, /) -> Balance:
         """Read one account."""
@@ -120,6 +105,20 @@ class SqliteJournal:
         """Walk the audit trail; gives the number of the first record that was changed, or None."""
         return await self._database.read(chain.first_bad)
 
+    async def _write(self, *entries: Entry) -> str | None:
+        return await self._database.write_with_others(self._write_all, entries)
+
+    def _write_all(
+        self, connection: apsw.Connection, all_entries: Sequence[Sequence[Entry]]
+    ) -> list[Outcome]:
+        outcomes = iter(
+            write_entries(
+                connection, self._kernel, [entry for entries in all_entries for entry in entries]
+            )
+        )
+        # Of several entries only closings, whose outcome is None, so that the last one's counts.
+        return [[next(outcomes) for _ in entries][-1] for entries in all_entries]
+
     def _recover(self, connection: apsw.Connection, me: Process) -> int:
         connection.execute("INSERT INTO kernel VALUES(?, ?, ?)", (self._kernel, me.pid, me.started))
         connection.execute(
@@ -133,28 +132,17 @@ class SqliteJournal:
         return count
 
     def _settle_for(self, connection: apsw.Connection, kernel: str) -> int:
-        left = fetch(connection, "SELECT request_id FROM open_call WHERE kernel = ?", (kernel,))
-        for (request_id,) in left:
-            used: dict[Unit, int] = dict(
-                fetch(
-                    connection,
-                    "SELECT unit, sum(amount) FROM hold WHERE request_id = ? GROUP BY unit",
-                    (request_id,),
-                )
-            )
-            closed = CallClosed(request_id=request_id, at=self._now(), outcome="unknown", used=used)
-            opened = _opened(connection, request_id)
-            assert opened is not None
-            _settle(connection, closed)
+        left = fetch(connection, _OPEN_CALLS, (kernel,))
+        write_entries(connection, kernel, [_unknown_end(row, self._now()) for row in left])
+        for request_id, *_ in left:
             connection.execute(
                 "UPDATE once SET state = 'unknown' WHERE request_id = ?", (request_id,)
             )
-            _record(connection, "close", opened, "unknown", closed.at, closed)
-            connection.execute("DELETE FROM open_call WHERE request_id = ?", (request_id,))
         connection.execute("DELETE FROM kernel WHERE id = ?", (kernel,))
         return len(left)
 
 
+_OPEN_CALLS = "SELECT request_id, agent, op, target, digest, holds FROM open_call WHERE kernel = ?"
 _RECORDS = """
 SELECT o.seq, o.request_id, o.agent, o.op, o.target, o.digest, coalesce(c.outcome, o.outcome),
        o.at, CASE o.phase WHEN 'refuse' THEN o.at ELSE c.at END, coalesce(c.tokens, 0),
@@ -166,115 +154,21 @@ ORDER BY o.seq DESC LIMIT ?
 """
 
 
-def _claim(connection: apsw.Connection, opened: CallOpened, key: str) -> str | None:
-    row = fetch_one(
-        connection,
-        "SELECT digest, state, answer FROM once WHERE agent = ? AND key = ?",
-        (opened.agent, key),
-    )
-    if row is None:
-        connection.execute(
-            "INSERT INTO once VALUES(?, ?, ?, ?, 'running', NULL, ?)",
-            (opened.agent, key, opened.digest, opened.request_id, opened.at),
-        )
-        return None
-    digest, state, answer = row
-    if digest != opened.digest:
-        raise IdempotencyConflictError("the idempotency key was used before with other arguments")
-    if state == "running":
-        raise IdempotencyConflictError("the first call with this idempotency key has not finished")
-    if state == "unknown":
-        raise IdempotencyConflictError(
-            "the first call with this idempotency key was cut off by a crash and may have taken"
-            " effect; check, then use a new key"
-        )
-    return str(answer)
-
-
-def _take(connection: apsw.Connection, request_id: str, hold: Hold) -> None:
-    key = (hold.account, hold.period, hold.unit)
-    connection.execute(
-        "INSERT INTO account(account, period, unit) VALUES(?, ?, ?) ON CONFLICT DO NOTHING", key
-    )
-    [(used,)] = fetch(
-        connection,
-        "SELECT spent + held FROM account WHERE account = ? AND period = ? AND unit = ?",
-        key,
-    )
-    if hold.cap is not None and used + hold.amount > hold.cap:
-        raise OverdrawnError(unit=hold.unit, wanted=hold.amount, left=max(0, hold.cap - used))
-    connection.execute(
-        "UPDATE account SET held = held + ? WHERE account = ? AND period = ? AND unit = ?",
-        (hold.amount, *key),
-    )
-    connection.execute("INSERT INTO hold VALUES(?, ?, ?, ?, ?)", (request_id, *key, hold.amount))
-
-
-def _settle(connection: apsw.Connection, closed: CallClosed) -> None:
-    holds = fetch(
-        connection,
-        "SELECT account, period, unit, amount FROM hold WHERE request_id = ?",
-        (closed.request_id,),
-    )
-    for account, period, unit, amount in holds:
-        connection.execute(
-            "UPDATE account SET held = held - ?, spent = spent + ?"
-            " WHERE account = ? AND period = ? AND unit = ?",
-            (amount, closed.used.get(unit, 0), account, period, unit),
-        )
-
-
-def _answer(connection: apsw.Connection, closed: CallClosed) -> None:
-    if closed.answer is None:
-        connection.execute("DELETE FROM once WHERE request_id = ?", (closed.request_id,))
-        return
-    connection.execute(
-        "UPDATE once SET state = 'done', answer = ? WHERE request_id = ?",
-        (closed.answer, closed.request_id),
-    )
-
-
-def _opened(connection: apsw.Connection, request_id: str) -> CallOpened | None:
-    row = fetch_one(
-        connection,
-        "SELECT agent, op, target, digest FROM open_call WHERE request_id = ?",
-        (request_id,),
-    )
-    if row is None:
-        return None
-    agent, op, target, digest = row
-    return CallOpened(
+def _unknown_end(row: tuple[Any, ...], now: float) -> Closing:
+    request_id, agent, op, target, digest, holds_json = row
+    opened = CallOpened(
         request_id=request_id, agent=agent, op=op, target=target, digest=digest, at=0.0
     )
-
-
-def _record(
-    connection: apsw.Connection,
-    phase: str,
-    opened: CallOpened,
-    outcome: str,
-    at: float,
-    closed: CallClosed | None = None,
-) -> None:
-    used: Mapping[Unit, int] = closed.used if closed else {}
-    chain.append(
-        connection,
-        (
-            phase,
-            opened.request_id,
-            opened.agent,
-            opened.op,
-            opened.target,
-            opened.digest,
-            outcome,
-            at,
-            used.get("tokens", 0),
-            used.get("micro_usd", 0),
-            closed.queue_ms if closed else 0.0,
-            closed.run_ms if closed else 0.0,
-            closed.place if closed else "",
-        ),
-    )
+    flat = iter(json.loads(holds_json))
+    holds = [
+        Hold(account=account, period=period, unit=unit, amount=amount, cap=None)
+        for account, period, unit, amount in zip(flat, flat, flat, flat, strict=True)
+    ]
+    used: dict[Unit, int] = {}
+    for hold in holds:
+        used[hold.unit] = max(used.get(hold.unit, 0), hold.amount)
+    closed = CallClosed(request_id=request_id, at=now, outcome="unknown", used=used)
+    return Closing(Opening(opened, holds, None), closed)
 
 
 def _audit_record(row: tuple[Any, ...]) -> AuditRecord:

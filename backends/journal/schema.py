@@ -73,4 +73,16 @@ CREATE INDEX once_request ON once(request_id);
 CREATE INDEX once_created ON once(created);
 """
 
-JOURNAL = Component("journal", (_VERSION_1,))
+_VERSION_2 = """
+-- JSON: account, period, unit and amount of each hold, one after the other.
+ALTER TABLE open_call ADD COLUMN holds TEXT NOT NULL DEFAULT '[]';
+UPDATE open_call SET holds = (
+    SELECT format('[%s]', group_concat(format(
+        '%s,%s,%s,%d', json_quote(account), json_quote(period), json_quote(unit), amount
+    )))
+    FROM hold WHERE hold.request_id = open_call.request_id
+);
+DROP TABLE hold;
+"""
+
+JOURNAL = Component("journal", (_VERSION_1, _VERSION_2))

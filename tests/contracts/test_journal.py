@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from backends.database import open_database
@@ -166,3 +167,77 @@ async def test_records_come_newest_first_and_filtered(opener: Opener, tmp_path: 
             "r4",
             "r3",
         ]
+
+
+@pytest.mark.parametrize("step", ["open", "close", "refuse"])
+async def test_what_a_cancelled_caller_asked_for_is_written_and_it_learns_the_outcome(
+    opener: Opener, tmp_path: Path, step: str
+) -> None:
+    async with opener(tmp_path) as journal:
+        if step == "close":
+            await journal.open_call(opened(), [hold(60)], None)
+        learned: list[str] = []
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            if step == "open":
+                await journal.open_call(opened(), [hold(60)], None)
+            elif step == "close":
+                await journal.close_call(closed(used=7))
+            else:
+                await journal.refuse_call(opened(), "busy")
+            learned.append(step)
+            await anyio.lowlevel.checkpoint()
+            learned.append("went on")
+        assert learned == [step]
+        held, outcome = {"open": (60, ""), "close": (0, "ok"), "refuse": (0, "busy")}[step]
+        assert (await balance(journal)).held == held
+        assert [record.outcome for record in await journal.records()] == [outcome]
+
+
+async def test_of_two_calls_at_once_with_one_key_one_is_let_in(
+    opener: Opener, tmp_path: Path
+) -> None:
+    outcomes: list[str | None] = []
+
+    async with opener(tmp_path) as journal:
+
+        async def ask(number: int) -> None:
+            try:
+                outcomes.append(await journal.open_call(opened(number), [hold(10)], "key"))
+            except IdempotencyConflictError:
+                outcomes.append("refused")
+
+        async with anyio.create_task_group() as tg:
+            for number in range(4):
+                tg.start_soon(ask, number)
+        assert sorted(outcomes, key=str) == [None, "refused", "refused", "refused"]
+        assert await balance(journal) == Balance(spent=0, held=10)
+
+
+async def test_a_refused_call_leaves_its_key_free(opener: Opener, tmp_path: Path) -> None:
+    async with opener(tmp_path) as journal:
+        with pytest.raises(OverdrawnError):
+            await journal.open_call(opened(1), [hold(101)], "key")
+        assert await journal.open_call(opened(2), [hold(10)], "key") is None
+
+
+async def test_many_agents_calls_settle_to_the_unit(opener: Opener, tmp_path: Path) -> None:
+    async with opener(tmp_path) as journal:
+
+        async def call(number: int) -> None:
+            name = f"agent{number % 8}"
+            call = replace(opened(number), agent=name)
+            await journal.open_call(call, [replace(hold(10, None), account=name)], None)
+            await journal.close_call(closed(number, used=number))
+
+        async with anyio.create_task_group() as tg:
+            for number in range(200):
+                tg.start_soon(call, number)
+        for agent in range(8):
+            spent = sum(range(agent, 200, 8))
+            found = await journal.balance(f"agent{agent}", "2026-11-24", "tokens")
+            assert found == Balance(spent=spent, held=0)
+        records = await journal.records(limit=1000)
+        assert {(r.request_id, r.outcome, r.tokens) for r in records} == {
+            (f"r{number}", "ok", number) for number in range(200)
+        }

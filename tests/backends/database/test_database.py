@@ -6,6 +6,7 @@ import apsw
 import pytest
 
 from backends.database import Component, open_database
+from backends.database import insert as insert_rows
 from backends.errors import StoreError, StoreFullError, StoreReadOnlyError
 
 NOTES = Component(
@@ -63,6 +64,14 @@ async def test_an_error_of_the_caller_s_own_reaches_it_and_undoes_its_write(tmp_
         with pytest.raises(ZeroDivisionError):
             await database.write(work)
         assert await database.read(texts) == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 16_384, 40_000])
+async def test_any_number_of_rows_is_inserted_at_once(tmp_path: Path, count: int) -> None:
+    rows = [(number, str(number)) for number in range(count)]
+    async with open_database(tmp_path / "x.db", [NOTES]) as database:
+        await database.write(lambda connection: insert_rows(connection, "note(id, text)", rows))
+        assert await database.read(texts) == [text for _, text in rows]
 
 
 async def test_readers_cannot_write(tmp_path: Path) -> None:

@@ -1,16 +1,21 @@
+import json
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import apsw
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from backends.database import open_database
-from backends.errors import IdempotencyConflictError, StoreError
+from backends.database import Component, open_database
+from backends.errors import IdempotencyConflictError, StoreError, StoreFullError
 from backends.journal import JOURNAL, SqliteJournal
+from backends.journal.chain import lists_as_json
 from backends.journal.processes import Process
 from backends.messages import Balance, CallOpened
 from tests.contracts.test_journal import NOW, closed, hold, opened
@@ -107,6 +112,64 @@ async def test_idempotency_keys_are_forgotten_after_a_week(tmp_path: Path) -> No
 def test_a_process_is_alive_until_it_ends_and_its_number_alone_does_not_name_it() -> None:
     assert Process.current().is_alive()
     assert not Process(os.getpid(), "another boot/1").is_alive()
+    assert not Process(_number_of_no_process(), "").is_alive()
+
+
+async def test_what_a_full_disk_kept_from_being_settled_is_settled_with_the_next_call(
+    tmp_path: Path,
+) -> None:
+    async with open_database(tmp_path / "journal.db", [JOURNAL]) as database:
+        journal = SqliteJournal(database, now=lambda: NOW)
+        await journal.recover()
+        for number in range(3):
+            await journal.open_call(opened(number), [hold(30)], None)
+        await database.write(lambda connection: connection.execute("PRAGMA max_page_count = 1"))
+        for number in range(2):
+            long = replace(closed(number, used=number + 1), place="p" * 100_000)
+            with pytest.raises(StoreFullError):
+                await journal.close_call(long)
+        await database.write(lambda connection: connection.execute("PRAGMA max_page_count = 9999"))
+        assert (await journal.balance("ada", "2026-11-24", "tokens")).held == 90
+        await journal.close_call(closed(2, used=3))
+        found = await journal.balance("ada", "2026-11-24", "tokens")
+        assert found == Balance(spent=1 + 2 + 3, held=0)
+        assert await journal.verify() is None
+
+
+async def test_a_call_left_open_by_an_older_version_is_charged_in_full(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    older = Component("journal", JOURNAL.migrations[:1])
+    names = ["ada", 'b\n"é,],[']
+
+    def leave_open(connection: apsw.Connection) -> None:
+        connection.execute("INSERT INTO kernel VALUES('k', ?, '')", (_number_of_no_process(),))
+        for name in names:
+            connection.execute(
+                "INSERT INTO account VALUES(?, '2026-11-24', 'tokens', 1, 20)", (name,)
+            )
+        connection.execute("INSERT INTO open_call VALUES('r1', 'k', 'ada', 'op', 't', 'd')")
+        connection.execute("INSERT INTO open_call VALUES('r2', 'k', 'ada', 'op', 't', 'd')")
+        for name in names:
+            connection.execute(
+                "INSERT INTO hold VALUES('r1', ?, '2026-11-24', 'tokens', 20)", (name,)
+            )
+
+    async with open_database(path, [older]) as database:
+        await database.write(leave_open)
+    async with open_database(path, [JOURNAL]) as database:
+        journal = SqliteJournal(database, now=lambda: NOW)
+        assert await journal.recover() == 2
+        for name in names:
+            found = await journal.balance(name, "2026-11-24", "tokens")
+            assert found == Balance(spent=21, held=0)
+
+
+def _number_of_no_process() -> int:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait(timeout=60)
-    assert not Process(ended.pid, "").is_alive()
+    return ended.pid
+
+
+@given(st.lists(st.lists(st.text() | st.integers() | st.floats(allow_nan=False)), min_size=1))
+def test_lists_written_together_read_as_if_written_one_by_one(lists: list[list[object]]) -> None:
+    assert lists_as_json(lists) == [json.dumps(each, separators=(",", ":")) for each in lists]

@@ -1,0 +1,76 @@
+"""Whenever the power fails, what was acknowledged is there, and no budget is overspent."""
+
+import random
+from pathlib import Path
+
+import anyio
+import apsw
+import pytest
+
+from backends.database import open_database
+from backends.journal import JOURNAL, SqliteJournal
+from tests.backends.database.disks import Disk, Survivors, remembering
+from tests.contracts.test_journal import NOW, closed, hold, opened
+from tests.marks import asyncio_only
+
+CALLS = 24
+HELD, USED = 10, 3
+
+
+def checkpoint_often(connection: apsw.Connection) -> None:
+    connection.execute("PRAGMA wal_autocheckpoint = 8").fetchall()
+
+
+async def work(directory: Path) -> Disk:
+    """Make calls, some at once; note each as soon as it is acknowledged."""
+    with remembering() as disk:
+        async with open_database(directory / "journal.db", [JOURNAL]) as database:
+            journal = SqliteJournal(database, now=lambda: NOW)
+            await journal.recover()
+            await database.write(checkpoint_often)
+            disk.note("ready")
+
+            async def call(number: int) -> None:
+                await journal.open_call(opened(number), [hold(HELD, 10_000)], None)
+                disk.note(f"r{number} open")
+                await journal.close_call(closed(number, used=USED))
+                disk.note(f"r{number} close")
+
+            for first in range(0, CALLS, 4):
+                async with anyio.create_task_group() as tg:
+                    for number in range(first, first + 4):
+                        tg.start_soon(call, number)
+            disk.note("end")
+    return disk
+
+
+@asyncio_only
+@pytest.mark.parametrize("survivors", ["none", "all", "some"])
+async def test_at_every_step_of_the_disk(tmp_path: Path, survivors: Survivors) -> None:
+    (tmp_path / "before").mkdir()
+    disk = await work(tmp_path / "before")
+    notes = [index for index, step in enumerate(disk.steps) if step.what == "note"]
+    synced = [step.name for step in disk.steps[notes[0] : notes[-1]] if step.what == "sync"]
+    assert {*synced} == {"journal.db", "journal.db-wal"}, "checkpoints too must be tried"
+    rng = random.Random(1)
+    for end in range(notes[0] + 1, notes[-1] + 1, 3):
+        after = tmp_path / f"after{end}"
+        after.mkdir()
+        disk.lose_power(end, after, survivors, rng)
+        await check(after / "journal.db", disk.noted_before(end))
+
+
+async def check(path: Path, acknowledged: set[str]) -> None:
+    async with open_database(path, [JOURNAL]) as database:
+        assert await database.check() == []
+        journal = SqliteJournal(database, now=lambda: NOW)
+        before = {record.request_id: record.outcome for record in await journal.records(limit=999)}
+        for number in range(CALLS):
+            if f"r{number} close" in acknowledged:
+                assert before[f"r{number}"] == "ok"
+            elif f"r{number} open" in acknowledged:
+                assert f"r{number}" in before
+        balance = await journal.balance("ada", "2026-11-24", "tokens")
+        ended = sum(outcome == "ok" for outcome in before.values())
+        assert (balance.spent, balance.held) == (USED * ended, HELD * (len(before) - ended))
+        assert await journal.verify() is None
