@@ -1,7 +1,7 @@
 """A memory store in plain dictionaries that passes the contract tests; a hit shares a word."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import anyio.lowlevel
@@ -13,12 +13,15 @@ from backends.messages import (
     MemoryCounts,
     MemoryDraft,
     MemoryQuery,
+    MemoryRecord,
     Place,
     Reach,
     Selection,
 )
 
 Key = tuple[str, str]
+
+_HALF_LIFE_SECONDS = 30 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,7 @@ class _Memory:
     draft: MemoryDraft
     created: float
     replaced_by: str | None = None
+    reason: str | None = None
 
 
 class ListMemories:
@@ -67,19 +71,21 @@ class ListMemories:
         await anyio.lowlevel.checkpoint()
         within = [each for each in self._memories.values() if self._is_live(each)]
         within = [each for each in within if _reaches(reach, each.place)]
+        known = {each.id: each for each in within}
         if query.id is not None:
-            for each in within:
-                if each.id == query.id:
-                    return (_hit(each, 1.0),)
-            raise MemoryNotFoundError(f"there is no memory {query.id!r}")
-        wanted = _words(query.text or "")
-        hits = [
-            _hit(each, len(shared) / len(wanted))
-            for each in within
-            if (shared := wanted & _words(each.draft.content)) and _passes(each, query)
-        ]
-        hits.sort(key=lambda hit: hit.score, reverse=True)
-        return _pack(hits[: query.k], query.max_tokens)
+            hits = self._versions(query.id, reach) if query.history else []
+            if not hits and query.id in known:
+                hits = [_only_known_links(_hit(known[query.id], 1.0), known)]
+            if not hits:
+                raise MemoryNotFoundError(f"there is no memory {query.id!r}")
+            return (*hits, *_linked(hits[:1], known, query.links, most=1000))
+        passing = [each for each in within if _passes(each, query)]
+        hits = self._ranked(passing, query)
+        if query.distinct:
+            hits = _without_repeats(hits)
+        hits = [_only_known_links(hit, known) for hit in hits]
+        hits = _pack(hits[: query.k], query.max_tokens)
+        return (*hits, *_linked(hits, known, query.links, most=query.k))
 
     async def forget(self, selection: Selection, reach: Sequence[Reach], reason: str, /) -> int:
         """Delete memories and their older versions."""
@@ -110,8 +116,77 @@ class ListMemories:
         ]
         return MemoryCounts(rows=len(held), size_bytes=sum(map(_size, held)))
 
+    async def records(
+        self, reach: Sequence[Reach], /, *, after: int = 0, limit: int = 500
+    ) -> tuple[MemoryRecord, ...]:
+        """List memories in the order they were added."""
+        await anyio.lowlevel.checkpoint()
+        found = [
+            self._record(each, position)
+            for position, each in enumerate(self._memories.values(), 1)
+            if position > after and _reaches(reach, each.place) and not self._is_expired(each)
+        ]
+        return tuple(found[:limit])
+
+    def _record(self, memory: _Memory, position: int) -> MemoryRecord:
+        held = {key: each for key, each in self._memories.items() if not self._is_expired(each)}
+        owner = memory.place.owner
+        older = [each for each in held.values() if each.replaced_by == memory.id]
+        links = {link for link in memory.draft.links if (owner, link[1]) in held}
+        draft = replace(
+            memory.draft,
+            tags=tuple(sorted(set(memory.draft.tags))),
+            created=memory.created,
+            links=tuple(sorted(links)),
+            replaces=older[0].id if older else None,
+            idempotency_key=None,
+        )
+        return MemoryRecord(
+            id=memory.id,
+            namespace=memory.place.namespace,
+            draft=draft,
+            is_current=memory.replaced_by is None,
+            position=position,
+        )
+
+    def _ranked(self, memories: Sequence[_Memory], query: MemoryQuery) -> list[Hit]:
+        if query.text is None:
+            newest = sorted(enumerate(memories), key=lambda each: (-each[1].created, -each[0]))
+            return [_hit(each, 1.0) for _, each in newest] if query.session is not None else []
+        wanted = _words(query.text)
+        hits: list[Hit] = []
+        for each in memories:
+            shared = wanted & _words(each.draft.content)
+            if shared:
+                age = max(0.0, self._now() - each.created)
+                why = {
+                    "words": len(shared) / len(wanted),
+                    "recency": query.recency * 0.5 ** (age / _HALF_LIFE_SECONDS),
+                    "importance": query.importance * each.draft.importance,
+                }
+                hits.append(replace(_hit(each, sum(why.values())), why=why))
+        scale = max([1.0, *(hit.score for hit in hits)])
+        hits = [_scaled(hit, scale, explain=query.explain) for hit in hits]
+        return sorted(hits, key=lambda hit: -hit.score)
+
+    def _versions(self, memory: str, reach: Sequence[Reach]) -> list[Hit]:
+        """Give all versions of a memory, if the living one is within reach."""
+        chains = {each.id: each for each in self._memories.values() if _reaches(reach, each.place)}
+        head = chains.get(memory)
+        while head is not None and head.replaced_by is not None:
+            head = chains.get(head.replaced_by)
+        if head is None or self._is_expired(head):
+            return []
+        hits, last = [_hit(head, 1.0)], head
+        older = {each.replaced_by: each for each in chains.values() if not self._is_expired(each)}
+        while last.id in older:
+            last = older[last.id]
+            hits.append(replace(_hit(last, 1.0), replaced=last.reason))
+        return hits
+
     def _add(self, draft: MemoryDraft, place: Place) -> Added:
-        memory = _Memory(id=self._new_id(), place=place, draft=draft, created=self._now())
+        created = self._now() if draft.created is None else draft.created
+        memory = _Memory(id=self._new_id(), place=place, draft=draft, created=created)
         if draft.replaces is None:
             for each in self._memories.values():
                 if self._is_live(each) and each.place == place and _is_same(each.draft, draft):
@@ -124,7 +199,8 @@ class ListMemories:
         if old.place != place:
             raise MemoryNotFoundError(f"there is no memory {draft.replaces!r} to replace")
         self._insert(memory)
-        self._memories[place.owner, old.id] = replace(old, replaced_by=memory.id)
+        replaced = replace(old, replaced_by=memory.id, reason=draft.reason)
+        self._memories[place.owner, old.id] = replaced
         return Added(memory.id, replaced=old.id)
 
     def _insert(self, memory: _Memory) -> None:
@@ -184,17 +260,27 @@ def _passes(memory: _Memory, query: MemoryQuery) -> bool:
         and set(query.tags) <= set(draft.tags)
         and (query.since is None or memory.created >= query.since)
         and (query.until is None or memory.created < query.until)
+        and query.session in (None, draft.session)
     )
 
 
 def _is_same(one: MemoryDraft, other: MemoryDraft) -> bool:
-    return (one.content, one.kind, one.data) == (other.content, other.kind, other.data)
+    if (one.kind, one.data) != (other.kind, other.data):
+        return False
+    if other.fold and _adds_nothing(other.content, one.content):
+        return True
+    return (one.content, one.session) == (other.content, other.session)
 
 
 def _renewed(old: MemoryDraft, new: MemoryDraft) -> MemoryDraft:
     ends = (old.expires, new.expires)
     expires = None if None in ends else max(end for end in ends if end is not None)
-    return replace(old, tags=tuple(sorted({*old.tags, *new.tags})), expires=expires)
+    return replace(
+        old,
+        tags=tuple(sorted({*old.tags, *new.tags})),
+        expires=expires,
+        links=(*old.links, *new.links),
+    )
 
 
 def _body(draft: MemoryDraft) -> MemoryDraft:
@@ -221,16 +307,56 @@ def _hit(memory: _Memory, score: float) -> Hit:
         created=memory.created,
         data=draft.data,
         source=draft.source,
+        session=draft.session,
+        importance=draft.importance,
+        links=tuple(sorted(set(draft.links))),
     )
 
 
-def _pack(hits: Sequence[Hit], max_tokens: int | None) -> tuple[Hit, ...]:
+def _scaled(hit: Hit, scale: float, *, explain: bool) -> Hit:
+    why = {name: part / scale for name, part in (hit.why or {}).items()}
+    return replace(hit, score=hit.score / scale, why=why if explain else None)
+
+
+def _only_known_links(hit: Hit, known: Mapping[str, _Memory]) -> Hit:
+    return replace(hit, links=tuple(link for link in hit.links if link[1] in known))
+
+
+def _linked(
+    hits: Sequence[Hit], known: Mapping[str, _Memory], steps: int, *, most: int
+) -> list[Hit]:
+    seen, frontier, found = {hit.id for hit in hits}, list(hits), list[Hit]()
+    for _ in range(steps):
+        ways = {target: hit for hit in reversed(frontier) for _, target in hit.links}
+        frontier = [
+            replace(_only_known_links(_hit(known[target], 1.0), known), via=hit.id)
+            for target, hit in ways.items()
+            if target in known and target not in seen
+        ][: most - len(found)]
+        seen |= {hit.id for hit in frontier}
+        found += frontier
+    return found
+
+
+def _adds_nothing(text: str, other: str) -> bool:
+    return re.findall(r"\w+", text.lower()) == re.findall(r"\w+", other.lower())
+
+
+def _without_repeats(hits: Sequence[Hit]) -> list[Hit]:
+    kept: list[Hit] = []
+    for hit in hits:
+        if not any(_adds_nothing(hit.content, better.content) for better in kept):
+            kept.append(hit)
+    return kept
+
+
+def _pack(hits: Sequence[Hit], max_tokens: int | None) -> list[Hit]:
     if max_tokens is None:
-        return tuple(hits)
+        return list(hits)
     kept: list[Hit] = []
     for hit in hits:
         tokens = -(-len(hit.content.encode(errors="replace")) // 4)
         if tokens <= max_tokens:
             max_tokens -= tokens
             kept.append(hit)
-    return tuple(kept)
+    return kept

@@ -1,112 +1,136 @@
-"""What memories cost: searching and adding them with vectors made beforehand, and embedding."""
+"""What memories cost and how well they are found: searches, adds, embedders, the whole over MCP."""
 
-import itertools
-import random
-import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median, quantiles
+from tempfile import TemporaryDirectory
 
 import anyio
-import anyio.lowlevel
 import numpy as np
+from mcp import Client
 
-from backends.database import open_database
+from aios_mcp.app import App, open_kernel
+from aios_mcp.config import Config
+from aios_mcp.server.server import AiosServer, Surface, build_server
+from backends.database import Database
 from backends.embedding import StaticEmbedder, convert_minilm
 from backends.errors import BackendUnavailableError
 from backends.llama_cpp import LlamaSettings, open_llama_embedder
-from backends.memory_store import MEMORY_STORE, SqliteMemoryStore
-from backends.messages import MemoryDraft, MemoryQuery, Place, Reach
-from backends.protocols import Embedder, Vectors
+from backends.memory_store import SqliteMemoryStore
+from backends.messages import MemoryQuery, Place, Reach
 from benchmarks.figures import Figure
+from benchmarks.memory_peers import search_times
+from benchmarks.memory_quality import quality
+from benchmarks.memory_workload import (
+    WORDS_PER_MEMORY,
+    TopicEmbedder,
+    draft,
+    fill,
+    opened,
+    questions,
+    texts,
+)
 
-DIMENSIONS = 384
-WORDS = 20_000
-WORDS_PER_MEMORY = 45
-STOP_WORDS = 100  # the most frequent words of English say nothing, and questions are rid of them
 MEMORIES = 10_000
 ADDING_AGENTS = 32
-_TOPICS = 400
-
-
-class TopicEmbedder:
-    """Gives vectors that cost nothing to make: one of some topics, and noise."""
-
-    name = "topics"
-
-    def __init__(self) -> None:
-        source = np.random.default_rng(7)
-        topics = source.standard_normal((_TOPICS, DIMENSIONS))
-        noise = source.standard_normal((MEMORIES, DIMENSIONS)) * 0.9
-        vectors = topics[np.arange(MEMORIES) % _TOPICS] + noise
-        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        self.vectors: Vectors = unit.astype(np.float32)
-        self._next = 0
-
-    async def embed(self, texts: Sequence[str], /) -> Vectors:
-        """Give the next ones in turn."""
-        await anyio.lowlevel.checkpoint()
-        first = self._next
-        self._next += len(texts)
-        return self.vectors[np.arange(first, self._next) % MEMORIES]
+BYTES_PER_ROW = 1500.0
 
 
 def run(*, quick: bool) -> list[Figure]:
-    """Measure searches of one large partition and of many small ones, adds, and embedders."""
+    """Measure searches of large partitions and of many small ones, adds, quality, embedders."""
+    rounds = 60 if quick else 300
+    figures = anyio.run(_one_agent, MEMORIES, 6.0, None, rounds, True)
+    if not quick:
+        figures += anyio.run(_one_agent, 100_000, 40.0, 0.98, 100, False)
+        figures += anyio.run(_one_agent, 1_000_000, 150.0, 0.95, 50, False)
     return [
-        *anyio.run(_one_agent, 60 if quick else 500),
-        *anyio.run(_many_agents, 200 if quick else 1000, 60 if quick else 500),
+        *figures,
+        *anyio.run(_many_agents, 100 if quick else 1000, 200 if quick else 1000, rounds),
         anyio.run(_adding, 4_000 if quick else 20_000),
+        *anyio.run(_over_mcp, 100 if quick else 400),
+        *anyio.run(lambda: quality(1 if quick else 4, quick=quick)),
         *anyio.run(_embedding, 100 if quick else 1000),
     ]
 
 
-async def _one_agent(rounds: int) -> list[Figure]:
-    embedder = TopicEmbedder()
-    async with _opened(embedder) as store:
-        texts = _texts(MEMORIES)
-        await _add_all(store, [("ada", text) for text in texts])
-        questions = _questions(rounds)
-        filtered = await _times(
-            lambda n: _search(store, "ada", questions[n], kinds=("fact",), tags=("odd",)), rounds
-        )
-        plain = await _times(lambda n: _search(store, "ada", questions[n]), rounds)
-    scan = await _times(lambda n: _scan(embedder.vectors, n), rounds)
-    peer = f"exact numpy scan, vectors only: {median(scan):.2f} ms"
-    size = f"{MEMORIES:,} memories of one agent"
+async def _one_agent(
+    count: int, bar: float, recall: float | None, rounds: int, has_peers: bool
+) -> list[Figure]:
+    embedder = TopicEmbedder(count)
+    asked = questions(rounds)
+    async with opened(embedder) as (store, database):
+        await fill(database, embedder, [("ada", text) for text in texts(count)])
+        filtered = await _times(lambda n: _search(store, "ada", asked[n], is_filtered=True), rounds)
+        plain = await _times(lambda n: _search(store, "ada", asked[n]), rounds)
+        found = await _recall(store, embedder, min(rounds, 50))
+        size_bytes = await _size_bytes(database) / count
+    peers = search_times(embedder.vectors, rounds) if has_peers else {}
+    what = f"{count:,} memories of one agent"
     return [
         Figure(
-            name=f"hybrid search with filters, {size}, p50",
+            name=f"hybrid search with filters, {what}, p50",
             value=median(filtered),
             unit="ms",
-            bar=6.0,
-            peer=peer,
+            bar=bar,
+            peer="vectors only, filtered: "
+            + ", ".join(f"{name} {_shown(value)}" for name, value in peers.items())
+            if peers
+            else "",
         ),
-        Figure(name="the same without filters, p50", value=median(plain), unit="ms", peer=peer),
+        *(
+            Figure(
+                name=f"{name} / ours, the same",
+                value=value / median(filtered),
+                unit="x",
+                bar=2.0,
+                better="higher",
+            )
+            for name, value in peers.items()
+            if value is not None and name in ("qdrant_client", "lancedb")
+        ),
+        Figure(name="the same without filters, p50", value=median(plain), unit="ms"),
         Figure(name="the same without filters, p99", value=quantiles(plain, n=100)[98], unit="ms"),
+        Figure(
+            name=f"recall at 10 of the vector part against exact, {what}",
+            value=found,
+            unit="",
+            bar=recall,
+            better="higher",
+        ),
+        Figure(name=f"file for each of {what}", value=size_bytes, unit="bytes", bar=BYTES_PER_ROW),
     ]
 
 
-async def _many_agents(agents: int, rounds: int) -> list[Figure]:
-    async with _opened(TopicEmbedder()) as store:
-        texts = _texts(100)
-        await _add_all(store, [("agent-0", text) for text in texts])
-        questions = _questions(rounds)
-        alone = await _times(lambda n: _search(store, "agent-0", questions[n]), rounds)
-        drafts = [(f"agent-{n}", text) for n in range(1, agents) for text in texts]
-        await _add_all(store, drafts)
-        among = await _times(lambda n: _search(store, f"agent-{n % agents}", questions[n]), rounds)
+async def _size_bytes(database: Database) -> int:
+    with TemporaryDirectory() as directory:
+        copy = Path(directory) / "copy.db"
+        await database.backup(copy)  # without what still stands in the log
+        return (await anyio.Path(copy).stat()).st_size
+
+
+async def _many_agents(agents: int, memories: int, rounds: int) -> list[Figure]:
+    embedder = TopicEmbedder(MEMORIES)
+    asked = questions(rounds)
+    async with opened(embedder) as (store, database):
+        own = texts(memories)
+        await fill(database, embedder, [("agent-0", text) for text in own])
+        alone = await _times(lambda n: _search(store, "agent-0", asked[n]), rounds)
+        await fill(
+            database, embedder, [(f"agent-{n}", text) for n in range(1, agents) for text in own]
+        )
+        among = await _times(
+            lambda n: _search(store, f"agent-{n % agents}", asked[n], is_filtered=True), rounds
+        )
     return [
         Figure(
-            name=f"hybrid search of 100 memories among {agents:,} agents, p50",
+            name=f"hybrid search with filters, {agents:,} agents of {memories:,} memories, p50",
             value=median(among),
             unit="ms",
-            bar=6.0,
+            bar=5.0,
         ),
         Figure(
-            name="the same / alone in the file",
+            name="the same / alone in the file, without filters",
             value=median(among) / median(alone),
             unit="x",
             bar=3.0,
@@ -116,10 +140,17 @@ async def _many_agents(agents: int, rounds: int) -> list[Figure]:
 
 
 async def _adding(count: int) -> Figure:
-    async with _opened(TopicEmbedder()) as store:
-        drafts = [(f"agent-{n % ADDING_AGENTS}", text) for n, text in enumerate(_texts(count))]
+    async with opened(TopicEmbedder(MEMORIES)) as (store, _):
+        queue = iter(enumerate(texts(count)))
+
+        async def work(agent: str) -> None:
+            for number, text in queue:
+                await store.add(draft(number, text), Place(agent, "self"))
+
         start = time.perf_counter()
-        await _add_all(store, drafts, tasks=ADDING_AGENTS)
+        async with anyio.create_task_group() as tg:
+            for number in range(ADDING_AGENTS):
+                tg.start_soon(work, f"agent-{number}")
         seconds = time.perf_counter() - start
     return Figure(
         name=f"durable adds from {ADDING_AGENTS} agents at once, vectors given",
@@ -130,11 +161,43 @@ async def _adding(count: int) -> Figure:
     )
 
 
+async def _over_mcp(rounds: int) -> list[Figure]:
+    """Measure whole calls of a client, with the default embedder, on disk."""
+    contents, asked = texts(rounds), questions(rounds)
+    with TemporaryDirectory() as directory:
+        config = Config.model_validate(
+            {"kernel": {"data_dir": directory}, "memory": {"embedder": "static"}}
+        )
+        async with open_kernel(config) as app, Client(_server(app)) as client:
+            added = await _times(
+                lambda n: client.call_tool("add_memory", {"content": contents[n]}), rounds
+            )
+            found = await _times(
+                lambda n: client.call_tool("search_memory", {"query": asked[n]}), rounds
+            )
+    return [
+        Figure(
+            name=f"{tool} over MCP, default embedder, p50", value=median(times), unit="ms", bar=25
+        )
+        for tool, times in (("add_memory", added), ("search_memory", found))
+    ]
+
+
+def _server(app: App) -> AiosServer:
+    surface = Surface(
+        kernel=app.kernel,
+        agents=app.agents,
+        default_agent=app.config.kernel.default_agent,
+        exposed={},
+    )
+    return build_server(surface)
+
+
 async def _embedding(rounds: int) -> list[Figure]:
-    texts = _texts(rounds)
+    given = texts(rounds)
     static = StaticEmbedder()
-    await static.embed(texts)  # the tokeniser has seen the words, as after some use
-    times = await _times(lambda n: static.embed([texts[n]]), rounds)
+    await static.embed(given)  # the tokeniser has seen the words, as after some use
+    times = await _times(lambda n: static.embed([given[n]]), rounds)
     figures = [
         Figure(
             name=f"static embedding, {WORDS_PER_MEMORY} words, p50",
@@ -142,66 +205,39 @@ async def _embedding(rounds: int) -> list[Figure]:
             unit="us",
         )
     ]
-    with tempfile.TemporaryDirectory() as directory:
+    with TemporaryDirectory() as directory:
         model = Path(directory) / "minilm.gguf"
         try:
             convert_minilm(model)
         except BackendUnavailableError:
             return figures  # the weights are not installed
         async with open_llama_embedder(LlamaSettings(model=model, name="minilm")) as minilm:
-            await minilm.embed(texts[:1])
-            times = await _times(lambda n: minilm.embed([texts[n]]), max(10, rounds // 10))
+            await minilm.embed(given[:1])
+            times = await _times(lambda n: minilm.embed([given[n]]), max(10, rounds // 10))
     name = f"MiniLM embedding by llama.cpp, {WORDS_PER_MEMORY} words, p50"
     return [*figures, Figure(name=name, value=median(times), unit="ms")]
 
 
-@asynccontextmanager
-async def _opened(embedder: Embedder) -> AsyncGenerator[SqliteMemoryStore]:
-    numbers = itertools.count()
-    with tempfile.TemporaryDirectory() as directory:
-        async with open_database(Path(directory) / "memory.db", [MEMORY_STORE]) as database:
-            yield SqliteMemoryStore(
-                database,
-                embedder,
-                now=lambda: 1_790_000_000.0,
-                new_id=lambda: f"{next(numbers):026x}",
-                quota=lambda _: (1_000_000, 10_000_000_000),
-            )
-
-
-async def _add_all(
-    store: SqliteMemoryStore, drafts: Sequence[tuple[str, str]], *, tasks: int = 256
-) -> None:
-    """Add from some tasks, each waiting for its own answers."""
-    queue = iter(enumerate(drafts))
-
-    async def work() -> None:
-        for number, (owner, text) in queue:
-            tags = ("odd",) if number % 2 else ()
-            await store.add(MemoryDraft(content=text, tags=tags), Place(owner, "self"))
-
-    async with anyio.create_task_group() as tg:
-        for _ in range(tasks):
-            tg.start_soon(work)
-
-
 async def _search(
-    store: SqliteMemoryStore,
-    owner: str,
-    text: str,
-    kinds: tuple[str, ...] = (),
-    tags: tuple[str, ...] = (),
+    store: SqliteMemoryStore, owner: str, text: str, *, is_filtered: bool = False
 ) -> None:
+    kinds, tags = (("fact",), ("odd",)) if is_filtered else ((), ())
     query = MemoryQuery(text=text, kinds=kinds, tags=tags)
-    hits = await store.search(query, [Reach(owner, ("self/*",))])
-    assert hits
+    assert await store.search(query, [Reach(owner, ("self/*",))])
 
 
-async def _scan(vectors: Vectors, number: int) -> None:
-    await anyio.lowlevel.checkpoint()
-    likeness = vectors @ vectors[number]
-    best = np.argpartition(-likeness, 10)[:10]
-    assert number in best[np.argsort(-likeness[best])]
+async def _recall(store: SqliteMemoryStore, embedder: TopicEmbedder, rounds: int) -> float:
+    """Give the share of the ten nearest that a search by vectors finds."""
+    found = 0
+    for _ in range(rounds):
+        [vector] = await embedder.embed(["next"])
+        likeness = embedder.vectors @ vector
+        exact = {f"{number:026x}" for number in np.argpartition(-likeness, 10)[:10]}
+        embedder.rewind()
+        query = MemoryQuery(text="next", mode="vector", k=10)
+        hits = await store.search(query, [Reach("ada", ("self/*",))])
+        found += len(exact & {hit.id for hit in hits})
+    return found / (10 * rounds)
 
 
 async def _times(call: Callable[[int], Awaitable[object]], rounds: int) -> list[float]:
@@ -214,22 +250,5 @@ async def _times(call: Callable[[int], Awaitable[object]], rounds: int) -> list[
     return times
 
 
-def _texts(count: int) -> list[str]:
-    return [" ".join(words) for words in _sampled(count, WORDS_PER_MEMORY, seed=1)]
-
-
-def _questions(count: int) -> list[str]:
-    return [" ".join(words) for words in _sampled(count, 6, seed=2, skipped=STOP_WORDS)]
-
-
-def _sampled(count: int, length: int, *, seed: int, skipped: int = 0) -> list[list[str]]:
-    """Give words as frequent as in English: by the inverse of their rank."""
-    source = random.Random(seed)
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    spell = random.Random(0)
-    words = ["".join(spell.choices(letters, k=spell.randint(4, 9))) for _ in range(WORDS)]
-    weights = list(itertools.accumulate(1 / (rank + 10) for rank in range(WORDS)))
-    chosen, upto = words[skipped:], weights[skipped:]
-    first = weights[skipped - 1] if skipped else 0.0
-    shifted = [weight - first for weight in upto]
-    return [source.choices(chosen, cum_weights=shifted, k=length) for _ in range(count)]
+def _shown(milliseconds: float | None) -> str:
+    return "is not installed" if milliseconds is None else f"{milliseconds:.2f} ms"

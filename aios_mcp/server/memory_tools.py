@@ -7,17 +7,13 @@ from mcp_types import CallToolResult, ToolAnnotations
 
 from aios_mcp.kernel import Agent, Kernel
 from aios_mcp.kernel.calls import AddCall, ForgetCall, SearchCall
+from aios_mcp.server.answers import ADDED, FORGOTTEN, HITS
 from aios_mcp.server.progress import Report
-from aios_mcp.server.schemas import (
-    ADDED,
-    FORGOTTEN,
-    HITS,
-    AddArguments,
-    ForgetArguments,
-    SearchArguments,
-)
+from aios_mcp.server.schemas import AddArguments, ForgetArguments, SearchArguments
 from aios_mcp.server.syscalls import Syscall, result, syscall
 from backends.messages import Hit, MemoryDraft, MemoryQuery, Selection
+
+_USUAL_IMPORTANCE = 0.5
 
 
 def add_memory() -> Syscall:
@@ -55,7 +51,7 @@ def search_memory() -> Syscall:
             "Find memories by meaning and by words, best first, or fetch one by its id. Examples:"
             ' {"query": "when do backups run?", "k": 3};'
             ' {"query": "decisions on hosting", "kinds": ["decision"], "since": "2026-01-01"};'
-            ' {"id": "ID"}.'
+            ' {"id": "ID", "history": true}; {"session": "standup", "k": 20}.'
         ),
         annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
         answer=HITS,
@@ -88,7 +84,16 @@ def forget_memory() -> Syscall:
 
 def hit_as_json(hit: Hit) -> dict[str, Any]:
     """Give a memory as the surface shows it."""
-    shown: dict[str, Any] = {
+    optional: dict[str, Any] = {
+        "data": hit.data,
+        "session": hit.session or None,
+        "importance": None if hit.importance == _USUAL_IMPORTANCE else hit.importance,
+        "links": [{"relation": name, "id": target} for name, target in hit.links] or None,
+        "via": hit.via or None,
+        "replaced": hit.replaced,
+        "why": hit.why and {name: round(part, 4) for name, part in hit.why.items()},
+    }
+    return {
         "id": hit.id,
         "content": hit.content,
         "score": round(hit.score, 4),
@@ -97,8 +102,8 @@ def hit_as_json(hit: Hit) -> dict[str, Any]:
         "namespace": hit.namespace,
         "created": iso(hit.created),
         "source": hit.source,
+        **{name: value for name, value in optional.items() if value is not None},
     }
-    return shown if hit.data is None else {**shown, "data": hit.data}
 
 
 def iso(unix_seconds: float) -> str:
@@ -110,7 +115,6 @@ def iso(unix_seconds: float) -> str:
 async def _add(
     kernel: Kernel, agent: Agent, arguments: AddArguments, report: Report
 ) -> CallToolResult:
-    del report
     draft = MemoryDraft(
         content=arguments.content,
         kind=arguments.kind,
@@ -119,9 +123,15 @@ async def _add(
         replaces=arguments.replaces,
         links=tuple((link.relation, link.id) for link in arguments.links),
         expires=arguments.expires,
+        session=arguments.session or "",
+        importance=arguments.importance,
+        created=arguments.created,
+        reason=arguments.reason,
+        fold=arguments.fold,
         idempotency_key=arguments.idempotency_key,
     )
-    added = await kernel.add_memory(agent, AddCall(draft=draft, namespace=arguments.namespace))
+    call = AddCall(draft=draft, namespace=arguments.namespace)
+    added = await kernel.add_memory(agent, call, report.in_line)
     structured: dict[str, Any] = {"id": added.id, "deduplicated": added.deduplicated}
     if added.replaced is not None:
         structured["replaced"] = added.replaced
@@ -132,7 +142,6 @@ async def _add(
 async def _search(
     kernel: Kernel, agent: Agent, arguments: SearchArguments, report: Report
 ) -> CallToolResult:
-    del report
     query = MemoryQuery(
         text=arguments.query,
         id=arguments.id,
@@ -143,8 +152,16 @@ async def _search(
         since=arguments.since,
         until=arguments.until,
         max_tokens=arguments.max_tokens,
+        session=arguments.session,
+        history=arguments.history,
+        links=arguments.links,
+        distinct=arguments.distinct,
+        recency=arguments.recency,
+        importance=arguments.importance,
+        explain=arguments.explain,
     )
-    hits = await kernel.search_memory(agent, SearchCall(query=query, namespace=arguments.namespace))
+    call = SearchCall(query=query, namespace=arguments.namespace)
+    hits = await kernel.search_memory(agent, call, report.in_line)
     text = "\n".join(_listed(hit) for hit in hits)
     return result(text or "No memory fits.", {"hits": [hit_as_json(hit) for hit in hits]})
 
@@ -152,7 +169,6 @@ async def _search(
 async def _forget(
     kernel: Kernel, agent: Agent, arguments: ForgetArguments, report: Report
 ) -> CallToolResult:
-    del report
     selection = Selection(
         ids=tuple(arguments.ids),
         kinds=tuple(arguments.kinds),
@@ -160,7 +176,7 @@ async def _forget(
         until=arguments.until,
     )
     call = ForgetCall(selection=selection, namespace=arguments.namespace, reason=arguments.reason)
-    count = await kernel.forget_memory(agent, call)
+    count = await kernel.forget_memory(agent, call, report.in_line)
     return result(f"Forgot {count} memories.", {"forgotten": count})
 
 

@@ -1,22 +1,30 @@
 """Adding a memory: everything that belongs to it in the one transaction it is called in."""
 
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import apsw
 
 from backends.database import fetch_one
 from backends.errors import IdempotencyConflictError, MemoryNotFoundError, StoreFullError
-from backends.memory_store.forgetting import erase_expired, unindex
-from backends.memory_store.partitions import find_space
+from backends.memory_store.entries import (
+    Described,
+    describe,
+    enter,
+    leave,
+    pack_some,
+)
+from backends.memory_store.forgetting import erase_expired
+from backends.memory_store.likeness import adds_nothing
+from backends.memory_store.partitions import Partition
 from backends.memory_store.schema import ROW_OVERHEAD_BYTES, SEQ_BITS
+from backends.memory_store.searching import Search, search
 from backends.memory_store.texts import content_hash, draft_digest, once_key, to_json
 from backends.memory_store.vectors import Stored, set_vector
-from backends.messages import Added, MemoryDraft, Place
+from backends.messages import Added, MemoryDraft, MemoryQuery, Place
 
 _KEEP_KEYS_SECONDS = 7 * 86_400.0
-_UNINDEXED_AT_ONCE = 2  # more than the one that an add can replace, so the rest dwindles
+_COMPARED_TO_FOLD = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,50 +52,72 @@ class Addition:
     max_bytes: int
 
 
+class _Space(NamedTuple):
+    """A partition as an addition finds it; 0 is a number that is not there yet."""
+
+    no: int
+    next_seq: int
+    rows: int
+    size_bytes: int
+    namespace: int
+    embedder: int
+    has_expired: bool
+
+
 def add(connection: apsw.Connection, addition: Addition) -> Added:
     """Store a memory, or find that it stands there already."""
     draft = addition.draft
-    space = _space(connection, addition.place.owner)
-    seen = _seen(connection, space, addition)
+    space = _space(connection, addition)
+    seen = _seen(connection, space.no, addition)
     if seen is not None:
         return seen
     # First of all: a namespace goes with the last memory in it.
-    erase_expired(connection, space, addition.now)
-    unindex(connection, _UNINDEXED_AT_ONCE)
-    namespace = _namespace(connection, space, addition.place.namespace)
-    targets = [(name, _live(connection, space, each, addition.now)) for name, each in draft.links]
-    known = None if draft.replaces else _same(connection, namespace, addition)
+    if space.has_expired:
+        erase_expired(connection, space.no, addition.now)
+        space = _space(connection, addition)
+    space = _with_numbers(connection, space, addition)
+    targets = [
+        (name, _live(connection, space.no, each, addition.now)) for name, each in draft.links
+    ]
+    digest = _hash(draft)
+    known = None if draft.replaces else _same(connection, space, addition, digest)
     if known is None:
-        memory = _insert(connection, space, namespace, addition)
+        memory = _insert(connection, space, addition, digest)
         if draft.replaces:
-            _replace(connection, space, namespace, memory, addition)
+            _replace(connection, space, memory, addition)
+        pack_some(connection, memory)
         added = Added(addition.id, replaced=draft.replaces)
     else:
         memory, public = known
-        _renew(connection, memory, draft)
+        _renew(connection, space, memory, addition)
         added = Added(public, deduplicated=True)
     for relation, target in targets:
         connection.execute("INSERT OR IGNORE INTO link VALUES(?, ?, ?)", (memory, relation, target))
-    _remember_key(connection, space, addition, added)
+    _remember_key(connection, space.no, addition, added)
     return added
 
 
-def _space(connection: apsw.Connection, owner: str) -> int:
-    found = find_space(connection, owner)
-    if found is not None:
-        return found
-    connection.execute("INSERT INTO space(owner) VALUES(?)", (owner,))
-    return connection.last_insert_rowid()
+def _space(connection: apsw.Connection, addition: Addition) -> _Space:
+    place = addition.place
+    while True:
+        row = fetch_one(
+            connection, _SPACE, (place.namespace, addition.embedder, addition.now, place.owner)
+        )
+        if row is not None:
+            return _Space(*row)
+        connection.execute("INSERT INTO space(owner) VALUES(?)", (place.owner,))
 
 
-def _namespace(connection: apsw.Connection, space: int, name: str) -> int:
-    row = fetch_one(
-        connection, "SELECT no FROM namespace WHERE space = ? AND name = ?", (space, name)
-    )
-    if row is not None:
-        return int(row[0])
-    connection.execute("INSERT INTO namespace(space, name) VALUES(?, ?)", (space, name))
-    return connection.last_insert_rowid()
+def _with_numbers(connection: apsw.Connection, space: _Space, addition: Addition) -> _Space:
+    if not space.namespace:
+        connection.execute(
+            "INSERT INTO namespace(space, name) VALUES(?, ?)",
+            (space.no, addition.place.namespace),
+        )
+        space = space._replace(namespace=connection.last_insert_rowid())
+    if not space.embedder:
+        space = space._replace(embedder=embedder_number(connection, addition.embedder))
+    return space
 
 
 def _seen(connection: apsw.Connection, space: int, addition: Addition) -> Added | None:
@@ -138,96 +168,124 @@ def _live(
     return int(row[0])
 
 
+class _Known(NamedTuple):
+    """A memory that stands there already, with its public id."""
+
+    memory: int
+    public: str
+
+
 def _same(
-    connection: apsw.Connection, namespace: int, addition: Addition
-) -> tuple[int, str] | None:
+    connection: apsw.Connection, space: _Space, addition: Addition, digest: bytes
+) -> _Known | None:
+    draft = addition.draft
     row = fetch_one(
         connection,
-        "SELECT id, public FROM memory WHERE namespace = ? AND hash = ? AND replaced_by IS NULL"
-        " AND (expires IS NULL OR expires > ?)",
-        (namespace, _hash(addition.draft), addition.now),
+        "SELECT id, public FROM memory WHERE namespace = ? AND hash = ? AND session = ?"
+        " AND replaced_by IS NULL AND (expires IS NULL OR expires > ?)",
+        (space.namespace, digest, draft.session, addition.now),
     )
-    return None if row is None else (row[0], row[1])
+    if row is not None:
+        return _Known(*row)
+    if not draft.fold:
+        return None
+    return _nearly_the_same(connection, space, addition)
 
 
-def _renew(connection: apsw.Connection, memory: int, draft: MemoryDraft) -> None:
+def _nearly_the_same(
+    connection: apsw.Connection, space: _Space, addition: Addition
+) -> _Known | None:
+    draft = addition.draft
+    partition = Partition(space=space.no, namespaces=(space.namespace,))
+    query = MemoryQuery(text=draft.content, kinds=(draft.kind,), k=_COMPARED_TO_FOLD)
+    asked = Search(
+        query=query, embedder=addition.embedder, vector=addition.vector, now=addition.now
+    )
+    for hit in search(connection, [partition], asked):
+        if hit.data == draft.data and adds_nothing(draft.content, hit.content):
+            return _Known(_live(connection, space.no, hit.id, addition.now), hit.id)
+    return None
+
+
+def _renew(connection: apsw.Connection, space: _Space, memory: int, addition: Addition) -> None:
     """Let a memory that is added again have the tags of both, and the later end."""
-    row = fetch_one(connection, "SELECT tags, expires FROM memory WHERE id = ?", (memory,))
-    assert row is not None
-    before: list[str] = json.loads(row[0])
-    tags = sorted({*before, *draft.tags})
-    if tags != before:
-        connection.execute(
-            "UPDATE memory SET size = size - octet_length(tags) + octet_length(?1), tags = ?1"
-            " WHERE id = ?2",
-            (to_json(tags), memory),
-        )
-        _insert_tags(connection, memory, draft.tags)
-    if row[1] is not None and (draft.expires is None or draft.expires > row[1]):
-        for table in ("memory", "entry"):
-            connection.execute(
-                f"UPDATE {table} SET expires = ? WHERE id = ?", (draft.expires, memory)
-            )
+    draft, old = addition.draft, describe(connection, memory)
+    assert old is not None
+    new = old._replace(tags=sorted({*old.tags, *draft.tags}))
+    if old.expires is not None and (draft.expires is None or draft.expires > old.expires):
+        new = new._replace(expires=draft.expires)
+    if new == old:
+        return
+    connection.execute(
+        "UPDATE memory SET size = size - octet_length(tags) + octet_length(?1), tags = ?1,"
+        " expires = ?2 WHERE id = ?3",
+        (to_json(new.tags), new.expires, memory),
+    )
+    # What is nearly the same has another vector; the next round of `reembed` makes its own.
+    vector = addition.vector if old.content == draft.content else None
+    leave(connection, space.no, [memory])
+    enter(connection, new, space.embedder, vector)
 
 
-def _insert(connection: apsw.Connection, space: int, namespace: int, addition: Addition) -> int:
+def _insert(connection: apsw.Connection, space: _Space, addition: Addition, digest: bytes) -> int:
     draft = addition.draft
     tags, source = to_json(sorted({*draft.tags})), to_json(draft.source)
     data = None if draft.data is None else to_json(draft.data)
-    texts = (draft.content, draft.kind, tags, data or "", source)
+    texts = (draft.content, draft.kind, tags, data or "", source, draft.session, draft.reason)
     size = sum(len(text.encode()) for text in texts)
-    memory = space << SEQ_BITS | _next_seq(connection, space, size, addition)
+    _check_room(space, size, addition)
+    agent = draft.source.get("agent")
+    memory = space.no << SEQ_BITS | space.next_seq
+    described = Described(
+        id=memory,
+        namespace=space.namespace,
+        content=draft.content,
+        kind=draft.kind,
+        tags=draft.tags,
+        session=draft.session,
+        agent=None if agent is None else str(agent),
+        created=addition.now if draft.created is None else draft.created,
+        expires=draft.expires,
+        importance=draft.importance,
+    )
     connection.execute(
-        "INSERT INTO memory VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+        "INSERT INTO memory VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?)",
         (
             memory,
             addition.id,
-            namespace,
+            space.namespace,
             draft.kind,
             draft.content,
             tags,
             data,
             source,
-            addition.now,
+            described.created,
             draft.expires,
-            _hash(draft),
+            digest,
             size,
+            draft.session,
+            draft.importance,
+            draft.reason,
         ),
     )
-    connection.execute(
-        "INSERT INTO entry VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            memory,
-            namespace,
-            draft.kind,
-            addition.now,
-            draft.expires,
-            size,
-            addition.vector and embedder_number(connection, addition.embedder),
-            addition.vector and addition.vector.sketch,
-        ),
-    )
-    set_vector(connection, memory, addition.vector)
-    _insert_tags(connection, memory, draft.tags)
+    enter(connection, described, space.embedder, addition.vector)
+    if addition.vector is not None:
+        set_vector(connection, memory, addition.vector)
     return memory
 
 
-def _next_seq(connection: apsw.Connection, space: int, size: int, addition: Addition) -> int:
-    row = fetch_one(connection, "SELECT next_seq, rows, bytes FROM space WHERE no = ?", (space,))
-    assert row is not None
-    seq, rows, size_bytes = row
-    if rows + 1 > addition.max_rows:
+def _check_room(space: _Space, size: int, addition: Addition) -> None:
+    if space.rows + 1 > addition.max_rows:
         raise StoreFullError(
             f"all {addition.max_rows} rows of this memory are taken, older versions included;"
             " forget some memories first"
         )
-    wanted = size_bytes + size + (rows + 1) * ROW_OVERHEAD_BYTES
+    wanted = space.size_bytes + size + (space.rows + 1) * ROW_OVERHEAD_BYTES
     if wanted > addition.max_bytes:
         raise StoreFullError(
             f"this memory may hold {addition.max_bytes} bytes and would need {wanted}; forget some"
             " memories first, or add a shorter one"
         )
-    return int(seq)
 
 
 def embedder_number(connection: apsw.Connection, name: str) -> int:
@@ -239,21 +297,30 @@ def embedder_number(connection: apsw.Connection, name: str) -> int:
     return connection.last_insert_rowid()
 
 
-def _replace(
-    connection: apsw.Connection, space: int, namespace: int, memory: int, addition: Addition
-) -> None:
+def _replace(connection: apsw.Connection, space: _Space, memory: int, addition: Addition) -> None:
     assert addition.draft.replaces is not None
     # Within one namespace: a right to write elsewhere must not take a memory away here.
-    old = _live(connection, space, addition.draft.replaces, addition.now, namespace=namespace)
+    old = _live(
+        connection,
+        space.no,
+        addition.draft.replaces,
+        addition.now,
+        namespace=space.namespace,
+    )
     connection.execute("UPDATE memory SET replaced_by = ? WHERE id = ?", (memory, old))
-    connection.execute("DELETE FROM entry WHERE id = ?", (old,))
-
-
-def _insert_tags(connection: apsw.Connection, memory: int, tags: Iterable[str]) -> None:
-    for tag in set(tags):
-        connection.execute("INSERT OR IGNORE INTO tag VALUES(?, ?)", (memory, tag))
+    leave(connection, space.no, [old])
+    set_vector(connection, old, None)
 
 
 def _hash(draft: MemoryDraft) -> bytes:
     data = None if draft.data is None else to_json(draft.data)
     return content_hash(draft.content, draft.kind, data)
+
+
+_SPACE = """
+SELECT s.no, next_seq, rows, bytes,
+    coalesce((SELECT no FROM namespace WHERE space = s.no AND name = ?), 0),
+    coalesce((SELECT no FROM embedder WHERE name = ?), 0),
+    EXISTS (SELECT 1 FROM memory WHERE id >> 32 = s.no AND expires <= ?)
+FROM space s WHERE owner = ?
+"""

@@ -1,8 +1,22 @@
 """What can be checked of the memories beyond SQLite's own integrity check."""
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import apsw
+import numpy as np
 
 from backends.database import fetch
+from backends.memory_store.blocks import Entries, Facts, read_blocks, read_entries
+from backends.memory_store.entries import (
+    LOOSE,
+    by_embedder,
+    describe,
+    facts_of,
+    packed,
+    words_of,
+)
+from backends.memory_store.schema import SEQ_BITS
 from backends.memory_store.texts import content_hash
 
 
@@ -25,13 +39,61 @@ def _damaged(connection: apsw.Connection) -> list[str]:
 
 
 def _strays(connection: apsw.Connection) -> list[str]:
+    return [
+        f"memory {public!r}: searches do not see it as it is"
+        for (space,) in fetch(connection, "SELECT no FROM space")
+        for public in _strays_of(connection, space)
+    ]
+
+
+class _Seen(NamedTuple):
+    """A memory as searches see it, as bytes."""
+
+    facts: bytes
+    words: bytes
+
+
+def _strays_of(connection: apsw.Connection, space: int) -> list[str]:
+    seen: dict[int, list[_Seen]] = {}
+    for entries in _entries(connection, space):
+        _collect(entries, seen)
     rows = fetch(
         connection,
-        "SELECT public FROM memory LEFT JOIN entry USING (id)"
-        " WHERE (replaced_by IS NULL) <> (entry.id IS NOT NULL)"
-        " OR (memory.namespace <> entry.namespace) OR (memory.kind <> entry.kind)",
+        "SELECT id, public FROM memory WHERE id >> 32 = ? AND replaced_by IS NULL",
+        (space,),
     )
-    return [f"memory {public!r}: searches do not see it as it is" for (public,) in rows]
+    strays: list[str] = []
+    for memory, public in rows:
+        described = describe(connection, memory)
+        assert described is not None
+        wanted = _Seen(_told(facts_of(connection, described)), words_of(connection, described))
+        if seen.pop(memory & (1 << SEQ_BITS) - 1, []) != [wanted]:
+            strays.append(public)
+    return strays + [f"number {seq}" for seq in seen]
+
+
+def _entries(connection: apsw.Connection, space: int) -> Iterator[Entries]:
+    ids = (space << SEQ_BITS, (space + 1 << SEQ_BITS) - 1)
+    yield from map(packed, by_embedder(fetch(connection, LOOSE, ids)).values())
+    for block in read_blocks(connection, "space = ?", (space,)):
+        yield read_entries(connection, block)
+
+
+def _collect(entries: Entries, seen: dict[int, list[_Seen]]) -> None:
+    if not len(entries.facts):
+        return
+    order = np.argsort(entries.positions, kind="stable")
+    counts = np.bincount(entries.positions, minlength=len(entries.facts))
+    words = np.split(entries.hashes[order], np.cumsum(counts)[:-1])
+    for number, each in enumerate(words):
+        facts = entries.facts[number : number + 1]
+        seen.setdefault(int(facts["seq"][0]), []).append(_Seen(_told(facts), each.tobytes()))
+
+
+def _told(facts: Facts) -> bytes:
+    told = facts.copy()
+    told["before"] = 0  # that one may have been forgotten
+    return told.tobytes()
 
 
 def _miscounted(connection: apsw.Connection) -> list[str]:

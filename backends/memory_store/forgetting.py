@@ -8,9 +8,12 @@ import apsw
 
 from backends.database import fetch
 from backends.database.connections import open_writer
-from backends.memory_store.filters import matching
+from backends.memory_store.entries import leave
+from backends.memory_store.index import Index
 from backends.memory_store.partitions import Partition
-from backends.messages import Selection
+from backends.memory_store.schema import SEQ_BITS
+from backends.memory_store.searching import Shown, is_wanted
+from backends.messages import MemoryQuery, Selection
 from backends.text import well_formed
 
 _SWEEP_ROWS = 200
@@ -32,17 +35,9 @@ def forget(
     """
     if selection == Selection():
         return 0  # a filter without a condition would be everything
-    chosen = matching(partitions, kinds=selection.kinds, tags=selection.tags, until=selection.until)
-    if selection.ids:
-        named = json.dumps([well_formed(each) for each in selection.ids])
-        chosen = chosen.and_also("e.public IN (SELECT value FROM json_each(?))", named)
-    else:
-        chosen = chosen.and_also("e.replaced_by IS NULL")
-    found: list[int] = []
-    for partition in partitions:
-        where = partition.within(now).and_also(chosen.sql, *chosen.bindings)
-        rows = fetch(connection, f"SELECT e.id FROM memory e WHERE {where.sql}", where.bindings)
-        found += [row[0] for row in rows]
+    found = _by_ids(connection, partitions, selection.ids, now)
+    if not selection.ids:
+        found = _by_filter(connection, partitions, selection, now)
     erase(connection, found, reason=reason, now=now)
     return len(found)
 
@@ -52,8 +47,14 @@ def erase(connection: apsw.Connection, memories: Sequence[int], *, reason: str, 
 
     The text goes with them, even as a hash: what is left are ids, times and the reason.
     """
-    ids = fetch(connection, _WITH_OLDER_VERSIONS, (json.dumps(list(memories)),))
-    for memory, public in ids:
+    rows = fetch(connection, _WITH_OLDER_VERSIONS, (json.dumps(list(memories)),))
+    living: dict[int, list[int]] = {}
+    for memory, _, is_living in rows:
+        if is_living:
+            living.setdefault(memory >> SEQ_BITS, []).append(memory)
+    for space, leaving in living.items():
+        leave(connection, space, leaving)
+    for memory, public, _ in rows:
         connection.execute(
             "INSERT INTO tombstone VALUES(?, ?, ?, ?)", (memory, public, reason, now)
         )
@@ -79,15 +80,33 @@ def erase_expired(connection: apsw.Connection, space: int, now: float) -> int:
     return len(rows)
 
 
-def unindex(connection: apsw.Connection, limit: int) -> int:
-    """Take the words of some texts that are leaving out of the index; gives how many texts."""
-    rows = fetch(connection, "SELECT id, content, tags FROM leaving LIMIT ?", (limit,))
-    for row in rows:
-        connection.execute(
-            "INSERT INTO fts(fts, rowid, content, tags) VALUES('delete', ?, ?, ?)", row
+def _by_ids(
+    connection: apsw.Connection, partitions: Sequence[Partition], ids: Sequence[str], now: float
+) -> list[int]:
+    named = json.dumps([well_formed(each) for each in ids])
+    found: list[int] = []
+    for partition in partitions:
+        where = partition.within(now).and_also(
+            "e.id >> 32 = ? AND e.public IN (SELECT value FROM json_each(?))",
+            partition.space,
+            named,
         )
-        connection.execute("DELETE FROM leaving WHERE id = ?", (row[0],))
-    return len(rows)
+        rows = fetch(connection, f"SELECT e.id FROM memory e WHERE {where.sql}", where.bindings)
+        found += [row[0] for row in rows]
+    return found
+
+
+def _by_filter(
+    connection: apsw.Connection,
+    partitions: Sequence[Partition],
+    selection: Selection,
+    now: float,
+) -> list[int]:
+    query = MemoryQuery(kinds=selection.kinds, tags=selection.tags, until=selection.until)
+    index = Index(connection, partitions, now)
+    chosen: list[int] = index.ids(index.passing(query).nonzero()[0]).tolist()
+    hits = Shown(connection, partitions, now).hits(chosen)
+    return [memory for memory, hit in hits.items() if is_wanted(hit, query)]
 
 
 def scrub(path: Path) -> bool:
@@ -112,5 +131,5 @@ WITH RECURSIVE old(id) AS (
     UNION
     SELECT memory.id FROM memory JOIN old ON memory.replaced_by = old.id
 )
-SELECT memory.id, memory.public FROM memory JOIN old ON memory.id = old.id
+SELECT memory.id, memory.public, replaced_by IS NULL FROM memory JOIN old ON memory.id = old.id
 """

@@ -33,14 +33,10 @@ class Partition:
     Attributes:
         space: Number of the owner's partition.
         namespaces: Numbers of its namespaces within reach, at least one.
-        rows: Memories in these namespaces, older versions included.
-        size_bytes: Bytes of their texts.
     """
 
     space: int
     namespaces: tuple[int, ...]
-    rows: int
-    size_bytes: int
 
     @property
     def ids(self) -> tuple[int, int]:
@@ -48,15 +44,15 @@ class Partition:
         return self.space << SEQ_BITS, (self.space + 1 << SEQ_BITS) - 1
 
     def within(self, now: float) -> Clause:
-        """Give the condition that row `e`, a memory or an entry, is within reach and lives."""
+        """Give the condition that row `e` of the memories is within reach and lives."""
         clause = Clause(
             "e.id BETWEEN ? AND ? AND (e.expires IS NULL OR e.expires > ?)", (*self.ids, now)
         )
         if len(self.namespaces) > _MOST_LISTED:
             listed = json.dumps(self.namespaces)
-            return clause.and_also("e.namespace IN (SELECT value FROM json_each(?))", listed)
+            return clause.and_also("+e.namespace IN (SELECT value FROM json_each(?))", listed)
         marks = ", ".join("?" * len(self.namespaces))
-        return clause.and_also(f"e.namespace IN ({marks})", *self.namespaces)
+        return clause.and_also(f"+e.namespace IN ({marks})", *self.namespaces)
 
 
 def find_space(connection: apsw.Connection, owner: str) -> int | None:
@@ -81,19 +77,14 @@ def _find(connection: apsw.Connection, owner: str, patterns: Sequence[str]) -> P
     matching = [_matching(pattern) for pattern in patterns]
     rows = fetch(
         connection,
-        "SELECT no, rows, bytes FROM namespace WHERE space = ? AND ("
+        "SELECT no FROM namespace WHERE space = ? AND ("
         + " OR ".join(clause.sql for clause in matching)
         + ")",
         (space, *(value for clause in matching for value in clause.bindings)),
     )
     if not rows:
         return None
-    return Partition(
-        space=space,
-        namespaces=tuple(row[0] for row in rows),
-        rows=sum(row[1] for row in rows),
-        size_bytes=sum(row[2] for row in rows),
-    )
+    return Partition(space=space, namespaces=tuple(row[0] for row in rows))
 
 
 def _matching(pattern: str) -> Clause:

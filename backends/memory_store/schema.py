@@ -4,14 +4,12 @@ A memory's id is `space << 32 | seq`, so one range of ids isolates a partition i
 vectors and the full text alike.
 """
 
-from backends.database import Component
-
 SEQ_BITS = 32
 
 ROW_OVERHEAD_BYTES = 768
 """Counted for each memory besides its texts: its vector and its places in the indexes."""
 
-_VERSION_1 = """
+VERSION_1 = """
 CREATE TABLE space(
     no INTEGER PRIMARY KEY CHECK(no BETWEEN 1 AND 2147483647),
     owner TEXT NOT NULL UNIQUE,
@@ -147,5 +145,52 @@ CREATE TRIGGER memory_tagged AFTER UPDATE OF tags ON memory BEGIN
 END;
 """
 
-MEMORY_STORE = Component("memory_store", (_VERSION_1,))
-"""Tables of memories, their vectors and their full text."""
+VERSION_2 = """
+DROP TRIGGER memory_leaves;
+DROP TRIGGER entry_indexed;
+DROP TRIGGER entry_leaves;
+DROP TRIGGER memory_tagged;
+DROP INDEX memory_namespace; -- memory_hash begins with the same column
+
+ALTER TABLE memory ADD COLUMN session TEXT NOT NULL DEFAULT '';
+ALTER TABLE memory ADD COLUMN importance REAL NOT NULL DEFAULT 0.5;
+ALTER TABLE memory ADD COLUMN reason TEXT NOT NULL DEFAULT ''; -- why it replaced another
+CREATE INDEX memory_session ON memory(namespace, session, id) WHERE session <> '';
+CREATE TRIGGER memory_resized AFTER UPDATE OF size ON memory BEGIN
+    UPDATE space SET bytes = bytes - old.size + new.size WHERE no = new.id >> 32;
+    UPDATE namespace SET bytes = bytes - old.size + new.size WHERE no = new.namespace;
+END;
+
+CREATE TABLE components(
+    id INTEGER PRIMARY KEY REFERENCES memory(id) ON DELETE CASCADE,
+    components BLOB NOT NULL
+) STRICT;
+INSERT INTO components SELECT id, components FROM vector;
+DROP TABLE vector;
+ALTER TABLE components RENAME TO vector;
+
+-- What a search looks at, see entries.py: alone, or many in a block. No embedder (0) means that the
+-- vector is still to be made; an embedder without a row in `vector`, that the text had nothing to
+-- embed. The sketch holds the signs of the vector's components.
+ALTER TABLE entry RENAME TO entry_1;
+CREATE TABLE entry(
+    id INTEGER PRIMARY KEY REFERENCES memory(id) ON DELETE CASCADE,
+    embedder INTEGER NOT NULL,
+    facts BLOB NOT NULL,
+    sketch BLOB NOT NULL,
+    words BLOB NOT NULL
+) STRICT;
+CREATE TABLE block(
+    no INTEGER PRIMARY KEY,
+    space INTEGER NOT NULL REFERENCES space(no),
+    embedder INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    first INTEGER NOT NULL, -- the least seq of its entries, and the largest
+    last INTEGER NOT NULL,
+    gone INTEGER NOT NULL DEFAULT 0,
+    live BLOB NOT NULL
+) STRICT;
+CREATE INDEX block_space ON block(space);
+CREATE INDEX block_gone ON block(no) WHERE gone > 0;
+CREATE TABLE part(id INTEGER PRIMARY KEY, content BLOB NOT NULL) STRICT; -- block << 8 | part
+"""

@@ -1,5 +1,6 @@
 """The memory store: `backends.protocols.MemoryStore` on the kernel's database."""
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,9 +13,11 @@ import apsw
 from backends.database import Database, fetch, fetch_one
 from backends.errors import BackendError, BackendTimeoutError, StoreFullError
 from backends.memory_store.adding import Addition, add, embedder_number
-from backends.memory_store.forgetting import erase_expired, forget, scrub, unindex
+from backends.memory_store.entries import describe, enter, leave, pack, repack, stale_memories
+from backends.memory_store.forgetting import erase_expired, forget, scrub
+from backends.memory_store.listing import list_records
 from backends.memory_store.partitions import find_partitions, find_space
-from backends.memory_store.schema import ROW_OVERHEAD_BYTES
+from backends.memory_store.schema import ROW_OVERHEAD_BYTES, SEQ_BITS
 from backends.memory_store.searching import Search, fetch_by_id, search
 from backends.memory_store.vectors import Stored, quantise, set_vector
 from backends.messages import (
@@ -23,6 +26,7 @@ from backends.messages import (
     MemoryCounts,
     MemoryDraft,
     MemoryQuery,
+    MemoryRecord,
     Place,
     Reach,
     Selection,
@@ -35,7 +39,7 @@ MAX_QUERY_CHARACTERS = 4096
 
 _EMBED_SECONDS = 10.0
 _CLEAN_SECONDS = 10.0
-_UNINDEXED_AT_ONCE = 20
+_REPACKED_AT_ONCE = 1
 
 logger = logging.getLogger(__name__)
 
@@ -108,20 +112,18 @@ class SqliteMemoryStore:
         """
         now = self._now()
         if query.id is not None:
-            public = query.id
-            hit = await self._database.read(
+            return await self._database.read(
                 lambda connection: fetch_by_id(
-                    connection, find_partitions(connection, reach), public, now
+                    connection, find_partitions(connection, reach), query, now
                 )
             )
-            return (hit,)
-        text = well_formed((query.text or "")[:MAX_QUERY_CHARACTERS]).strip()
-        if not text or query.k < 1:
+        query = replace(query, text=_cut(query.text), session=_cleaned_label(query.session))
+        if query.k < 1 or (query.text is None and query.session is None) or query.text == "":
             return ()
         asked = Search(
-            query=replace(query, text=text),
+            query=query,
             embedder=self._embedder.name,
-            vector=await self._query_vector(text, query),
+            vector=await self._query_vector(query),
             now=now,
         )
         return await self._database.read(
@@ -155,6 +157,17 @@ class SqliteMemoryStore:
 
         return await self._database.read(work)
 
+    async def records(
+        self, reach: Sequence[Reach], /, *, after: int = 0, limit: int = 500
+    ) -> tuple[MemoryRecord, ...]:
+        """List memories by position, older versions included, those that have expired not."""
+        now = self._now()
+        return await self._database.read(
+            lambda connection: list_records(
+                connection, find_partitions(connection, reach), after=after, limit=limit, now=now
+            )
+        )
+
     async def purge(self) -> int:
         """Take all that has expired out of the file; returns how many memories."""
         now, total = self._now(), 0
@@ -175,16 +188,15 @@ class SqliteMemoryStore:
         Raises:
             BackendError: The embedder failed; what was done until then is kept.
         """
-        name, last, total = self._embedder.name, 0, 0
+        name, total = self._embedder.name, 0
         while True:
-            stale = partial(_stale, embedder=name, after=last, limit=batch)
-            rows = await self._database.read(stale)
+            rows = await self._database.read(partial(_stale, embedder=name, limit=batch))
             if not rows:
                 return total
             vectors = await self._embed([content for _, content in rows])
             made = [(memory, vector) for (memory, _), vector in zip(rows, vectors, strict=True)]
             await self._database.write(partial(_set_vectors, embedder=name, made=made))
-            last, total = rows[-1][0], total + len(rows)
+            total += len(rows)
 
     async def _embed(self, texts: Sequence[str]) -> list[Stored]:
         try:
@@ -194,11 +206,11 @@ class SqliteMemoryStore:
             raise BackendTimeoutError("the embedder did not answer in time") from exc
         return [quantise(vector) for vector in vectors]
 
-    async def _query_vector(self, text: str, query: MemoryQuery) -> Stored | None:
-        if query.mode == "keyword":
+    async def _query_vector(self, query: MemoryQuery) -> Stored | None:
+        if query.text is None or query.mode == "keyword":
             return None
         try:
-            [vector] = await self._embed([text])
+            [vector] = await self._embed([query.text])
         except BackendError:
             if query.mode == "vector":
                 raise
@@ -210,7 +222,7 @@ class SqliteMemoryStore:
         return await self._database.write(lambda connection: erase_expired(connection, space, now))
 
     async def _clean(self) -> None:
-        while await self._database.write(partial(unindex, limit=_UNINDEXED_AT_ONCE)):
+        while await self._database.write(partial(repack, limit=_REPACKED_AT_ONCE)):
             pass  # one transaction for some, so that others may write in between
         if not await anyio.to_thread.run_sync(scrub, self._database.path):
             logger.info("forgotten memories wait in the log")
@@ -222,17 +234,16 @@ SELECT rows - (SELECT count(*) FROM memory WHERE id >> 32 = ?1 AND expires <= ?2
 FROM space WHERE no = ?1
 """
 
-_STALE = """
-SELECT entry.id, content FROM entry JOIN memory USING (id)
-WHERE entry.embedder IS NOT coalesce((SELECT no FROM embedder WHERE name = ?), 0) AND entry.id > ?
-ORDER BY entry.id LIMIT ?
-"""
 
-
-def _stale(
-    connection: apsw.Connection, *, embedder: str, after: int, limit: int
-) -> list[tuple[int, str]]:
-    rows = fetch(connection, _STALE, (embedder, after, limit))
+def _stale(connection: apsw.Connection, *, embedder: str, limit: int) -> list[tuple[int, str]]:
+    """Give memories whose vector is missing or another embedder's, with their texts."""
+    row = fetch_one(connection, "SELECT no FROM embedder WHERE name = ?", (embedder,))
+    stale = stale_memories(connection, -1 if row is None else row[0], limit)
+    rows = fetch(
+        connection,
+        "SELECT id, content FROM memory WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+        (json.dumps(stale),),
+    )
     return [(row[0], row[1]) for row in rows]
 
 
@@ -241,12 +252,22 @@ def _set_vectors(
 ) -> None:
     number = embedder_number(connection, embedder)
     for memory, vector in made:
-        connection.execute(
-            "UPDATE entry SET embedder = ?, sketch = ? WHERE id = ?",
-            (number, vector.sketch, memory),
-        )
-        if connection.changes():  # it may have been forgotten meanwhile
+        described = describe(connection, memory)
+        if described is not None:  # it may have been forgotten or replaced meanwhile
+            space = memory >> SEQ_BITS
+            leave(connection, space, [memory])
+            enter(connection, described, number, vector)
             set_vector(connection, memory, vector)
+    for space in {memory >> SEQ_BITS for memory, _ in made}:
+        pack(connection, space)
+
+
+def _cut(text: str | None) -> str | None:
+    return None if text is None else well_formed(text[:MAX_QUERY_CHARACTERS]).strip()
+
+
+def _cleaned_label(text: str | None) -> str | None:
+    return None if text is None else well_formed(text)
 
 
 def _cleaned(draft: MemoryDraft) -> MemoryDraft:
@@ -254,6 +275,8 @@ def _cleaned(draft: MemoryDraft) -> MemoryDraft:
         draft,
         content=well_formed(draft.content),
         kind=well_formed(draft.kind),
+        session=well_formed(draft.session),
+        reason=well_formed(draft.reason),
         tags=tuple(map(well_formed, draft.tags)),
         replaces=None if draft.replaces is None else well_formed(draft.replaces),
         links=tuple(

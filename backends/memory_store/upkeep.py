@@ -3,17 +3,29 @@
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import anyio
 
 from backends.errors import BackendError, StoreError
-from backends.memory_store.store import SqliteMemoryStore
 
 logger = logging.getLogger(__name__)
 
 
+class Keepable(Protocol):
+    """A store that gathers what has to be done later."""
+
+    async def purge(self) -> int:
+        """Take all that has expired out; returns how many memories."""
+        ...
+
+    async def reembed(self) -> int:
+        """Make the vectors that are missing; returns how many."""
+        ...
+
+
 @asynccontextmanager
-async def keep_in_order(store: SqliteMemoryStore, *, every_seconds: float) -> AsyncGenerator[None]:
+async def keep_in_order(store: Keepable, *, every_seconds: float) -> AsyncGenerator[None]:
     """Make missing vectors and purge what has expired, now and from time to time."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_upkeep, store, every_seconds)
@@ -21,7 +33,7 @@ async def keep_in_order(store: SqliteMemoryStore, *, every_seconds: float) -> As
         tasks.cancel_scope.cancel()
 
 
-async def _upkeep(store: SqliteMemoryStore, every_seconds: float) -> None:
+async def _upkeep(store: Keepable, every_seconds: float) -> None:
     while True:
         try:
             await store.purge()

@@ -1,10 +1,23 @@
-"""Vectors as they are stored: eight bits a component, and a sketch of one bit a component."""
+"""Vectors as they are stored: eight bits a component, and a sketch of one bit a component.
+
+Sketches choose which vectors are compared. A query keeps the sizes of its components: a sign that
+differs costs as much as the query's component is large, in seven steps. That finds far more of the
+nearest vectors than counting signs. Source: Gao and Long, RaBitQ: Quantizing High-Dimensional
+Vectors with a Theoretical Error Bound for Approximate Nearest Neighbor Search, 2024, of which this
+keeps the asymmetric estimate.
+"""
 
 from typing import NamedTuple
 
 import apsw
 import numpy as np
 from numpy.typing import NDArray
+
+Sketches = NDArray[np.uint64]
+"""Shape `(words, n)`: a column for each vector, 64 components a word."""
+
+_PLANES = 3  # bits for the size of a component of the query
+_LARGEST = 2.5  # in root mean squares; larger components count as this
 
 
 class Stored(NamedTuple):
@@ -13,8 +26,7 @@ class Stored(NamedTuple):
     Attributes:
         components: One int8 each, scaled by the largest of them, since only angles are compared;
             empty for a vector without direction.
-        sketch: Their signs. Counting the ones that differ is several times faster than comparing
-            vectors, and good enough to choose what to compare.
+        sketch: Their signs, in whole words of 64 bits.
     """
 
     components: bytes
@@ -23,12 +35,32 @@ class Stored(NamedTuple):
 
 def quantise(vector: NDArray[np.float32]) -> Stored:
     """Give a vector as it is stored."""
-    sketch = np.packbits(vector > 0, bitorder="little").tobytes()
     largest = float(np.abs(vector).max(initial=0.0))
     if not 0.0 < largest < np.inf:
-        return Stored(b"", sketch)
+        return Stored(b"", _bits(vector > 0))
     components: NDArray[np.int8] = np.rint(vector * (127 / largest)).astype(np.int8)
-    return Stored(components.tobytes(), sketch)
+    return Stored(components.tobytes(), _bits(vector > 0))
+
+
+class Probe:
+    """A query's vector, made ready to be held against many sketches."""
+
+    def __init__(self, components: bytes) -> None:
+        vector = np.frombuffer(components, np.int8).astype(np.float32)
+        step = _LARGEST * float(np.sqrt(np.mean(vector**2))) / (2**_PLANES - 1)
+        steps = np.minimum(np.rint(np.abs(vector) / step), 2**_PLANES - 1).astype(np.uint8)
+        self._signs = _words(vector > 0)
+        self._planes = [_words((steps >> plane & 1).astype(np.bool_)) for plane in range(_PLANES)]
+
+    def costs(self, sketches: Sketches) -> NDArray[np.uint16]:
+        """Estimate how far each sketched vector is; only their order counts."""
+        differ = sketches ^ self._signs
+        total = np.zeros(sketches.shape[1], np.uint16)
+        chosen = np.empty_like(differ)
+        for plane, words in enumerate(self._planes):
+            counted = np.bitwise_count(np.bitwise_and(differ, words, out=chosen))
+            total += counted.sum(axis=0, dtype=np.uint16) << plane
+        return total
 
 
 def set_vector(connection: apsw.Connection, memory: int, vector: Stored | None) -> None:
@@ -36,7 +68,13 @@ def set_vector(connection: apsw.Connection, memory: int, vector: Stored | None) 
     if vector is None or not vector.components:
         connection.execute("DELETE FROM vector WHERE id = ?", (memory,))
         return
-    connection.execute(
-        "INSERT INTO vector VALUES(?1, ?2) ON CONFLICT(id) DO UPDATE SET components = ?2",
-        (memory, vector.components),
-    )
+    connection.execute("INSERT OR REPLACE INTO vector VALUES(?, ?)", (memory, vector.components))
+
+
+def _bits(bits: NDArray[np.bool_]) -> bytes:
+    packed = np.packbits(bits, bitorder="little").tobytes()
+    return packed + bytes(-len(packed) % 8)
+
+
+def _words(bits: NDArray[np.bool_]) -> Sketches:
+    return np.frombuffer(_bits(bits), np.uint64)[:, np.newaxis]

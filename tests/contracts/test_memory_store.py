@@ -4,13 +4,15 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from backends.embedding import StaticEmbedder
 from backends.errors import IdempotencyConflictError, MemoryNotFoundError, StoreFullError
-from backends.messages import MemoryDraft, MemoryQuery, Place, Reach, Selection
+from backends.messages import MemoryDraft, MemoryQuery, MemoryRecord, Place, Reach, Selection
 from backends.protocols import Embedder, MemoryStore
 from backends.scripted_memories import ListMemories
 from tests.backends.memory_store.embedders import WordEmbedder
@@ -24,6 +26,9 @@ from tests.backends.memory_store.stores import (
     own,
     place,
 )
+from tests.backends.postgres_memory.servers import Server, postgres
+
+__all__ = ["postgres"]  # the fixture
 
 Opener = Callable[..., AbstractAsyncContextManager[MemoryStore]]
 
@@ -47,13 +52,31 @@ async def in_a_list(
     yield ListMemories(now=clock or Clock(), new_id=numbered_ids(), quota=lambda _: quota)
 
 
+def in_postgres(server: Server) -> Opener:
+    @asynccontextmanager
+    async def opener(
+        directory: Path, clock: Clock | None = None, quota: tuple[int, int] = PLENTY
+    ) -> AsyncGenerator[MemoryStore]:
+        from tests.backends.postgres_memory import stores  # needs psycopg
+
+        del directory
+        url = await anyio.to_thread.run_sync(server.new_database)
+        async with stores.open_store(url, clock=clock, quota=quota) as store:
+            yield store
+
+    return opener
+
+
 @pytest.fixture(
-    params=[in_sqlite(WordEmbedder), in_sqlite(StaticEmbedder), in_a_list],
-    ids=["sqlite-words", "sqlite-static", "list"],
+    params=[in_sqlite(WordEmbedder), in_sqlite(StaticEmbedder), in_a_list, in_postgres],
+    ids=["sqlite-words", "sqlite-static", "list", "postgres"],
 )
 def opener(request: pytest.FixtureRequest) -> Opener:
-    chosen: Opener = request.param
-    return chosen
+    chosen: object = request.param
+    if chosen is in_postgres:
+        server: Server = request.getfixturevalue("postgres")
+        return in_postgres(server)
+    return cast("Opener", chosen)
 
 
 def draft(content: str = "the harbour is closed on Sundays", **fields: object) -> MemoryDraft:
@@ -414,3 +437,193 @@ async def test_places_are_compared_exactly(opener: Opener, tmp_path: Path) -> No
         await store.add(draft("apples"), Place("ada", "self"))
         for owner in ("Ada", "ada ", "ad", "ada%", "a_a"):
             assert await found(store, "apples", own(owner)) == []
+
+
+async def all_records(store: MemoryStore, reach: list[Reach], page: int) -> list[MemoryRecord]:
+    records: list[MemoryRecord] = []
+    while True:
+        after = records[-1].position if records else 0
+        found = await store.records(reach, after=after, limit=page)
+        records += found
+        if len(found) < page:
+            return records
+
+
+async def test_a_listing_gives_all_that_was_kept(opener: Opener, tmp_path: Path) -> None:
+    clock = Clock()
+    async with opener(tmp_path, clock) as store:
+        first = await store.add(
+            draft("apples", kind="rule", tags=("b", "a"), data={"n": 1}, source={"tool": "t"}),
+            place(namespace="self/work"),
+        )
+        clock.now = NOW + 1
+        newer = draft(
+            "green apples", replaces=first.id, reason="riper", session="s", importance=0.9
+        )
+        second = await store.add(newer, place(namespace="self/work"))
+        third = await store.add(
+            draft("pears", links=(("beside", second.id),), expires=NOW + 9, idempotency_key="k"),
+            place(),
+        )
+        one, two, three = await all_records(store, own(), page=2)
+        assert (one.id, one.namespace, one.is_current) == (first.id, "self/work", False)
+        assert one.draft == draft(
+            "apples",
+            kind="rule",
+            tags=("a", "b"),
+            data={"n": 1},
+            source={"tool": "t"},
+            created=NOW,
+        )
+        assert (two.id, two.is_current, two.draft) == (
+            second.id,
+            True,
+            replace(newer, created=NOW + 1),
+        )
+        assert (three.id, three.namespace, three.draft) == (
+            third.id,
+            "self",
+            draft("pears", links=(("beside", second.id),), expires=NOW + 9, created=NOW + 1),
+        )
+        assert one.position < two.position < three.position
+        clock.now = NOW + 9
+        assert [each.id for each in await all_records(store, own(), page=500)] == [
+            first.id,
+            second.id,
+        ]
+
+
+async def test_a_listing_keeps_within_reach(opener: Opener, tmp_path: Path) -> None:
+    async with opener(tmp_path) as store:
+        for number in range(5):
+            await store.add(draft(f"apples {number}"), place())
+            await store.add(draft(f"pears {number}"), place(namespace="self/work"))
+            await store.add(draft(f"plums {number}"), place("", "shared"))
+            await store.add(draft(f"secret {number}"), place("ben"))
+        reach = [Reach("ada", ("self/work",)), Reach("", ("shared",))]
+        for page in (1, 3, 500):
+            found = [each.draft.content for each in await all_records(store, reach, page)]
+            assert sorted(found) == sorted(f"{f} {n}" for f in ("pears", "plums") for n in range(5))
+        assert await store.records([], after=0) == ()
+        assert await store.records(own("nobody")) == ()
+
+
+async def test_the_last_turns_of_a_session_are_its_working_memory(
+    opener: Opener, tmp_path: Path
+) -> None:
+    clock = Clock()
+    async with opener(tmp_path, clock) as store:
+        for number in range(5):
+            clock.now = NOW + number
+            session = "standup" if number % 2 == 0 else "retro"
+            await store.add(draft(f"turn {number}", session=session, kind="message"), place())
+        last = await store.search(MemoryQuery(session="standup", k=2), own())
+        assert [hit.content for hit in last] == ["turn 4", "turn 2"]
+        assert {hit.session for hit in last} == {"standup"}
+        assert await store.search(MemoryQuery(session="none"), own()) == ()
+        assert await store.search(MemoryQuery(session="standup"), own("ben")) == ()
+        for mode in ("hybrid", "keyword", "vector"):
+            query = MemoryQuery(text="turn", session="retro", mode=mode)
+            hits = await store.search(query, own())
+            assert {hit.content for hit in hits} == {"turn 1", "turn 3"}
+        again = draft("turn 0", session="retro", kind="message")
+        assert not (await store.add(again, place())).deduplicated
+
+
+async def test_history_tells_all_versions_and_why_they_were_replaced(
+    opener: Opener, tmp_path: Path
+) -> None:
+    async with opener(tmp_path) as store:
+        first = await store.add(draft("apples are red"), place())
+        second = await store.add(
+            draft("apples are green", replaces=first.id, reason="it is spring"), place()
+        )
+        third = await store.add(draft("apples are gone", replaces=second.id), place())
+        for asked in (first, second, third):
+            versions = await store.search(MemoryQuery(id=asked.id, history=True), own())
+            assert [(hit.id, hit.replaced) for hit in versions] == [
+                (third.id, None),
+                (second.id, ""),
+                (first.id, "it is spring"),
+            ]
+        assert len(await store.search(MemoryQuery(id=third.id), own())) == 1
+        for reach in (own("ben"), [Reach("ada", ("other",))]):
+            with pytest.raises(MemoryNotFoundError):
+                await store.search(MemoryQuery(id=first.id, history=True), reach)
+
+
+async def test_links_are_followed_on_request_within_reach(opener: Opener, tmp_path: Path) -> None:
+    async with opener(tmp_path) as store:
+        far = await store.add(draft("plums"), place(namespace="hidden"))
+        last = await store.add(draft("cherries", links=(("of", far.id),)), place())
+        middle = await store.add(draft("pears", links=(("of", last.id),)), place())
+        await store.add(draft("apples", links=(("beside", middle.id),)), place())
+
+        async def reached(steps: int, k: int = 10) -> list[tuple[str, str]]:
+            query = MemoryQuery(text="apples", mode="keyword", links=steps, k=k)
+            return [(hit.content, hit.via) for hit in await store.search(query, own())]
+
+        [hit] = await store.search(MemoryQuery(text="apples", mode="keyword"), own())
+        assert hit.links == (("beside", middle.id),)
+        assert await reached(0) == [("apples", "")]
+        assert await reached(1) == [("apples", ""), ("pears", hit.id)]
+        assert await reached(3) == [("apples", ""), ("pears", hit.id), ("cherries", middle.id)]
+        [fetched, linked] = await store.search(MemoryQuery(id=middle.id, links=1), own())
+        assert (fetched.content, linked.content, linked.links) == ("pears", "cherries", ())
+
+
+async def test_near_duplicates_are_folded_on_request(opener: Opener, tmp_path: Path) -> None:
+    async with opener(tmp_path) as store:
+        first = await store.add(draft("The harbour is closed on Sundays."), place())
+        near = draft("the harbour is closed, on sundays", tags=("port",))
+        folded = await store.add(replace(near, fold=True), place())
+        assert (folded.id, folded.deduplicated) == (first.id, True)
+        [hit] = await store.search(MemoryQuery(text="harbour", tags=("port",)), own())
+        assert hit.content == "The harbour is closed on Sundays."
+        for other in (
+            draft("The harbour is not closed on Sundays.", fold=True),
+            draft("The harbour is closed on 3 Sundays.", fold=True),
+            draft("The harbour is closed on Sundays.", kind="rule", fold=True),
+            near,
+        ):
+            assert not (await store.add(other, place())).deduplicated
+        query = MemoryQuery(text="harbour closed sundays", kinds=("fact",))
+        assert len(await store.search(query, own())) == 4
+        assert len(await store.search(replace(query, distinct=True), own())) == 3
+
+
+async def test_newer_and_more_important_memories_rank_higher_on_request(
+    opener: Opener, tmp_path: Path
+) -> None:
+    clock = Clock()
+    async with opener(tmp_path, clock) as store:
+        year = 365 * 86_400.0
+        await store.add(draft("apples one", created=NOW - year, importance=1.0), place())
+        await store.add(draft("apples two", importance=0.0), place())
+        query = MemoryQuery(text="apples", mode="keyword", explain=True)
+
+        async def first(**weights: float) -> str:
+            hits = await store.search(replace(query, **weights), own())  # type: ignore[arg-type]
+            for hit in hits:
+                assert hit.why is not None
+                assert abs(sum(hit.why.values()) - hit.score) < 1e-6
+                assert 0 <= hit.score <= 1
+            return hits[0].content
+
+        assert await first(recency=1.0) == "apples two"
+        assert await first(importance=1.0) == "apples one"
+        [hit, _] = await store.search(MemoryQuery(text="apples"), own())
+        assert hit.why is None
+        [old] = await store.search(replace(query, until=NOW - 1), own())
+        assert (old.created, old.importance) == (NOW - year, 1.0)
+
+
+async def test_a_memory_that_is_added_again_has_the_links_of_both(
+    opener: Opener, tmp_path: Path
+) -> None:
+    async with opener(tmp_path) as store:
+        pears, plums = [await store.add(draft(text), place()) for text in ("pears", "plums")]
+        for links in ((), (("of", pears.id),), (("of", pears.id), ("of", plums.id))):
+            await store.add(draft("apples", links=links), place())
+        records = await store.records(own())
+        assert records[-1].draft.links == (("of", pears.id), ("of", plums.id))

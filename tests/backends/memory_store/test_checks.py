@@ -15,7 +15,8 @@ DAMAGES: Sequence[tuple[str, str]] = [
     ("UPDATE memory SET kind = 'lie'", "memory 'm1'"),
     ("UPDATE memory SET data = '{}'", "memory 'm1': its content"),
     ("DELETE FROM entry", "memory 'm1': searches"),
-    ("UPDATE entry SET namespace = 7", "memory 'm1': searches"),
+    ("UPDATE entry SET facts = zeroblob(40)", "memory 'm1': searches"),
+    ("UPDATE entry SET words = zeroblob(4)", "memory 'm1': searches"),
     ("UPDATE space SET rows = 7", "memories of 'ada' are miscounted"),
 ]
 

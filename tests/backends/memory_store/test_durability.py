@@ -10,14 +10,15 @@ from backends.messages import MemoryQuery
 from tests.backends.memory_store.stores import found, open_store, own
 from tests.marks import asyncio_only
 
-ACKNOWLEDGED = 60
+ACKNOWLEDGED = 400
+ROUNDS = (0, 1, *(pytest.param(number, marks=pytest.mark.slow) for number in range(2, 50)))
 
 _CHILD = """
 import itertools, sys
 from pathlib import Path
 import anyio
-from backends.messages import MemoryDraft
-from tests.backends.memory_store.stores import open_store, place
+from backends.messages import MemoryDraft, Selection
+from tests.backends.memory_store.stores import open_store, own, place
 
 async def main():
     numbers = itertools.count(1)
@@ -26,15 +27,20 @@ async def main():
             for number in numbers:
                 added = await opened.store.add(MemoryDraft(content=f"apples {number}"), place())
                 print(added.id, number, flush=True)
+        async def forget():
+            while True:
+                old = await opened.store.add(MemoryDraft(content="passing"), place())
+                await opened.store.forget(Selection(ids=(old.id,)), own(), "")
         for _ in range(8):
             tg.start_soon(work)
+        tg.start_soon(forget)
 
 anyio.run(main)
 """
 
 
 @asyncio_only
-@pytest.mark.parametrize("round_", range(2))
+@pytest.mark.parametrize("round_", ROUNDS)
 async def test_every_acknowledged_memory_outlives_a_kill(tmp_path: Path, round_: int) -> None:
     del round_
     with subprocess.Popen(  # noqa: ASYNC220 - the test has nothing else to do meanwhile
@@ -54,7 +60,9 @@ async def test_every_acknowledged_memory_outlives_a_kill(tmp_path: Path, round_:
         for memory, content in acknowledged.items():
             [hit] = await opened.store.search(MemoryQuery(id=memory), own())
             assert hit.content == content
+        # More than were acknowledged may have been written, and blocks packed on the way.
         everything = set(await found(opened.store, "apples", k=1000))
         assert everything >= set(acknowledged.values())
-        assert set(await found(opened.store, "apples", k=1000, mode="vector")) == everything
+        by_meaning = set(await found(opened.store, "apples", k=1000, mode="vector"))
+        assert by_meaning - {"passing"} == everything
         assert await opened.problems() == []

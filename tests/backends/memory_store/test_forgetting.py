@@ -6,6 +6,7 @@ import anyio
 import apsw
 
 from backends.database import fetch
+from backends.memory_store.entries import LOOSE_ROWS
 from backends.memory_store.vectors import quantise
 from backends.messages import MemoryDraft, Selection
 from tests.backends.memory_store.embedders import WordEmbedder
@@ -109,14 +110,37 @@ async def test_many_memories_are_forgotten_in_one_go_and_cleaned_up_bit_by_bit(
         assert await opened.problems() == []
 
 
-async def test_words_of_replaced_memories_leave_the_index_with_later_adds(tmp_path: Path) -> None:
-    def leaving(connection: apsw.Connection) -> int:
-        return len(fetch(connection, "SELECT id FROM leaving"))
+async def test_words_of_packed_memories_leave_the_file_too(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as opened:
+        secret = await add_secret(opened)
+        for number in range(LOOSE_ROWS + 64):
+            await opened.store.add(MemoryDraft(content=f"a neighbour, number {number}"), place())
+        assert await opened.database.read(blocks) > 0
+        assert len(await traces(tmp_path)) > 0
+        await opened.store.forget(Selection(ids=(secret,)), own(), "asked to")
+        assert await traces(tmp_path) == []
+        assert await opened.problems() == []
+
+
+async def test_replaced_memories_leave_the_blocks_with_the_next_purge(tmp_path: Path) -> None:
+    def gone(connection: apsw.Connection) -> object:
+        return fetch(connection, "SELECT sum(gone) FROM block")
 
     async with open_store(tmp_path) as opened:
         added = await opened.store.add(MemoryDraft(content="version 0"), place())
+        for number in range(LOOSE_ROWS + 64):
+            await opened.store.add(MemoryDraft(content=f"a neighbour, number {number}"), place())
         for number in range(1, 10):
             draft = MemoryDraft(content=f"version {number}", replaces=added.id)
             added = await opened.store.add(draft, place())
-        assert await opened.database.read(leaving) == 1
         assert await found(opened.store, "version") == ["version 9"]
+        assert await opened.database.read(gone) == [(1,)]
+        await opened.store.purge()
+        assert await opened.database.read(gone) == [(0,)]
+        assert await found(opened.store, "version") == ["version 9"]
+        assert await opened.problems() == []
+
+
+def blocks(connection: apsw.Connection) -> int:
+    [(count,)] = fetch(connection, "SELECT count(*) FROM block")
+    return int(count)

@@ -3,19 +3,23 @@
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
+from typing import Protocol
 
+import apsw
 from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
+from backends.database import fetch
 from backends.errors import StoreError
+from backends.memory_store.entries import pack
 from backends.messages import Added, MemoryDraft, MemoryQuery, Reach, Selection
 from backends.protocols import MemoryStore
 from backends.scripted_memories import ListMemories
-from tests.backends.memory_store.stores import Clock, open_store, place
+from tests.backends.memory_store.stores import Clock, Opened, open_store, place
 
 QUOTA = (6, 1_000_000)
 OWNERS = st.sampled_from(["ada", "ben", ""])
@@ -35,6 +39,21 @@ REACHES = st.lists(
 _NOTHING: object = multiple(*list[object]())
 
 
+class Purgeable(MemoryStore, Protocol):
+    """A store that keeps what has expired until it is purged."""
+
+    async def purge(self) -> int: ...
+
+
+class Checkable(Protocol):
+    """A store, and what is wrong with its tables."""
+
+    @property
+    def store(self) -> Purgeable: ...
+
+    async def problems(self) -> list[str]: ...
+
+
 class StoresAgree(RuleBasedStateMachine):
     """Two stores that are given the same calls."""
 
@@ -49,15 +68,15 @@ class StoresAgree(RuleBasedStateMachine):
         self.stack = ExitStack()
         self.portal = self.stack.enter_context(start_blocking_portal())
         self.opened = self.stack.enter_context(
-            self.portal.wrap_async_context_manager(
-                open_store(
-                    self.directory, clock=self.clock, quota=QUOTA, new_id=lambda: f"m{self.given}"
-                )
-            )
+            self.portal.wrap_async_context_manager(self.open_store())
         )
-        self.plain = ListMemories(
-            now=self.clock, new_id=lambda: f"m{self.given}", quota=lambda _: QUOTA
-        )
+        self.plain = ListMemories(now=self.clock, new_id=self.new_id, quota=lambda _: QUOTA)
+
+    def open_store(self) -> AbstractAsyncContextManager[Checkable]:
+        return open_store(self.directory, clock=self.clock, quota=QUOTA, new_id=self.new_id)
+
+    def new_id(self) -> str:
+        return f"m{self.given}"
 
     def teardown(self) -> None:
         self.stack.close()
@@ -112,6 +131,21 @@ class StoresAgree(RuleBasedStateMachine):
     @rule(tag=st.sampled_from("xy"), reach=REACHES)
     def forget_tagged(self, tag: str, reach: list[Reach]) -> None:
         self.both(lambda store: store.forget(Selection(tags=(tag,)), reach, "why"))
+
+    @rule()
+    def pack(self) -> None:
+        if not isinstance(self.opened, Opened):
+            return  # only SQLite's store packs
+
+        def work(connection: apsw.Connection) -> None:
+            for (space,) in fetch(connection, "SELECT no FROM space"):
+                pack(connection, space, least=1)
+
+        self.portal.call(self.opened.database.write, work)
+
+    @rule()
+    def purge(self) -> None:
+        self.portal.call(self.opened.store.purge)
 
     @rule()
     def wait(self) -> None:

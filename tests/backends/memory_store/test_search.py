@@ -6,9 +6,10 @@ from typing import get_args
 import anyio
 
 from backends.embedding import StaticEmbedder
+from backends.memory_store.likeness import adds_nothing
 from backends.memory_store.words import search_words
 from backends.messages import MemoryDraft, MemoryQuery, Reach, SearchMode
-from tests.backends.memory_store.stores import Opened, open_store, own, place
+from tests.backends.memory_store.stores import Opened, found, open_store, own, place
 from tests.marks import asyncio_only
 
 # Notes of an engineering team; each question says which of them answers it.
@@ -149,3 +150,44 @@ async def test_searches_and_adds_run_side_by_side(tmp_path: Path) -> None:
                     tg.start_soon(search)
         assert (await opened.store.count("ben")).rows == 10
         assert await opened.problems() == []
+
+
+async def test_an_answer_is_found_by_the_question_before_it(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as opened:
+        for number in range(12):
+            text = f"small talk number {number}"
+            await opened.store.add(MemoryDraft(content=text, session="standup"), place())
+        asked = "who may open the harbour gate at night?"
+        for text in (asked, "only the pilot and his deputy", "fine with me"):
+            await opened.store.add(MemoryDraft(content=text, session="standup"), place())
+        query = MemoryQuery(text="harbour gate night", k=2, explain=True)
+        hits = await opened.store.search(query, own())
+        assert [hit.content for hit in hits] == [asked, "only the pilot and his deputy"]
+        assert hits[1].why is not None
+        assert hits[1].why["neighbours"] > hits[1].why["words"]
+        # Alone, by its words, the answer is not found.
+        assert asked in await found(opened.store, "harbour gate night")
+        assert "only the pilot and his deputy" not in await found(opened.store, "harbour gate")
+
+
+async def test_a_memory_is_found_by_the_day_it_is_from(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as opened:
+        for day in (1, 40, 80):
+            draft = MemoryDraft(content=f"note {day}", created=day * 86_400.0)
+            await opened.store.add(draft, place())
+        for text, day in (("February", 40), ("1970-03-22", 80), ("Friday of January", 1)):
+            assert (await found(opened.store, text))[0] == f"note {day}"
+
+
+def test_a_text_adds_nothing_where_all_its_words_stand_in_another() -> None:
+    same = "The pilot opens the gate at nine on 3 days."
+    assert adds_nothing("the pilot opens gates at nine on 3 days", same)
+    for other in (
+        "The pilot opens the gate at nine on 4 days.",
+        "The gate opens the pilot at nine on 3 days.",
+        "The pilot does not open the gate at nine on 3 days.",
+        "The pilot opens the gate at nine on 3 sunny days.",
+        "The pilot opens the gate.",
+        "",
+    ):
+        assert not adds_nothing(other, same)

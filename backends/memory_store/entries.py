@@ -1,0 +1,278 @@
+"""What a search sees of each living memory: its entry, alone at first, later packed into blocks.
+
+An entry is never changed. Where something of it changes, it leaves and the memory is entered again.
+"""
+
+import json
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import apsw
+import numpy as np
+
+from backends.database import fetch, fetch_one
+from backends.memory_store.blocks import (
+    FACTS,
+    Entries,
+    Facts,
+    delete_block,
+    joined,
+    mark_left,
+    read_blocks,
+    read_entries,
+    write_block,
+)
+from backends.memory_store.schema import SEQ_BITS
+from backends.memory_store.vectors import Stored
+from backends.memory_store.words import (
+    LabelOf,
+    date_words,
+    label_hash,
+    packed_hashes,
+    stems,
+    word_hash,
+)
+
+LOOSE_ROWS = 256
+"""So many entries of a partition stand alone before they are packed."""
+
+_SMALL_ROWS = 2048
+_LARGE_ROWS = 4096
+_MOST_SMALL = 32
+_LOOK_EVERY = 64
+_TOGETHER_SECONDS = 600.0
+_LOOSELY_TOGETHER = 0.6
+
+
+class Described(NamedTuple):
+    """A memory as its entry describes it."""
+
+    id: int
+    namespace: int
+    content: str
+    kind: str
+    tags: Sequence[str]
+    session: str
+    agent: str | None
+    created: float
+    expires: float | None
+    importance: float
+
+
+def describe(connection: apsw.Connection, memory: int) -> Described | None:
+    """Describe a memory, if it lives."""
+    row = fetch_one(
+        connection,
+        "SELECT namespace, content, kind, tags, session, created, expires, importance,"
+        " source ->> 'agent' FROM memory WHERE id = ? AND replaced_by IS NULL",
+        (memory,),
+    )
+    if row is None:
+        return None
+    namespace, content, kind, tags, session, created, expires, importance, agent = row
+    return Described(
+        id=memory,
+        namespace=namespace,
+        content=content,
+        kind=kind,
+        tags=json.loads(tags),
+        session=session,
+        agent=agent,
+        created=created,
+        expires=expires,
+        importance=importance,
+    )
+
+
+def said_before(connection: apsw.Connection, memory: Described) -> int:
+    """Give the seq of what was said right before a memory, or 0.
+
+    Within a session that is its last memory. Without one, what the same agent added within some
+    minutes belongs together too: turns of a conversation, or the pieces of a document.
+    """
+    if memory.session:
+        row = fetch_one(connection, _LAST_IN_SESSION, (memory.namespace, memory.session, memory.id))
+    else:
+        row = fetch_one(
+            connection,
+            _ADDED_BEFORE,
+            {
+                "id": memory.id,
+                "first": memory.id >> SEQ_BITS << SEQ_BITS,
+                "namespace": memory.namespace,
+                "created": memory.created,
+                "agent": memory.agent,
+                "seconds": _TOGETHER_SECONDS,
+            },
+        )
+    return 0 if row is None or row[0] is None else int(row[0]) & (1 << SEQ_BITS) - 1
+
+
+_LAST_IN_SESSION = """
+SELECT max(id) FROM memory WHERE namespace = ? AND session = ? AND session <> '' AND id < ?
+"""
+
+_ADDED_BEFORE = """
+SELECT id FROM (SELECT * FROM memory WHERE id < :id AND id > :first ORDER BY id DESC LIMIT 1)
+WHERE namespace = :namespace AND session = '' AND abs(created - :created) <= :seconds
+      AND source ->> 'agent' IS :agent
+"""
+
+
+def facts_of(connection: apsw.Connection, memory: Described) -> Facts:
+    """Give the facts of an entry; its length is that of its words."""
+    record = (
+        memory.id & (1 << SEQ_BITS) - 1,
+        memory.namespace,
+        said_before(connection, memory),
+        len(memory.content.split()),
+        memory.created,
+        np.inf if memory.expires is None else memory.expires,
+        memory.importance,
+        1.0 if memory.session else _LOOSELY_TOGETHER,
+    )
+    return np.array([record], FACTS)
+
+
+def words_of(connection: apsw.Connection, memory: Described) -> bytes:
+    """Give the words and labels that a memory is found by."""
+    text = " ".join((memory.content, *memory.tags, date_words(memory.created)))
+    labels: list[tuple[LabelOf, str]] = [("kind", memory.kind)]
+    labels.extend(("tag", tag) for tag in memory.tags)
+    if memory.session:
+        labels.append(("session", memory.session))
+    hashes = [label_hash(of, label) for of, label in labels]
+    return packed_hashes(chain(map(word_hash, set(stems(connection, text))), hashes))
+
+
+def enter(
+    connection: apsw.Connection, memory: Described, embedder: int, vector: Stored | None
+) -> None:
+    """Let searches see a memory. Without a vector it is still to be made."""
+    connection.execute(
+        "INSERT INTO entry VALUES(?, ?, ?, ?, ?)",
+        (
+            memory.id,
+            0 if vector is None else embedder,
+            facts_of(connection, memory).tobytes(),
+            b"" if vector is None else vector.sketch,
+            words_of(connection, memory),
+        ),
+    )
+
+
+def leave(connection: apsw.Connection, space: int, memories: Sequence[int]) -> None:
+    """Take memories out of every search; what the index knows of them goes with `repack`."""
+    connection.execute(
+        "DELETE FROM entry WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(memories),)
+    )
+    if connection.changes() == len(memories):
+        return
+    seqs = np.array(memories, np.int64) & (1 << SEQ_BITS) - 1
+    between = "space = ? AND last >= ? AND first <= ?"
+    chosen = (space, int(seqs.min()), int(seqs.max()))
+    for block in read_blocks(connection, between, chosen):
+        is_leaving = np.isin(block.facts["seq"], seqs)
+        if (is_leaving & block.is_live).any():
+            mark_left(connection, block, is_leaving)
+
+
+def pack_some(connection: apsw.Connection, memory: int) -> None:
+    """Pack a partition's entries now and then, as memories are added to it."""
+    if memory % _LOOK_EVERY == 0:
+        pack(connection, memory >> SEQ_BITS)
+
+
+def pack(connection: apsw.Connection, space: int, *, least: int = LOOSE_ROWS) -> None:
+    """Pack the entries that stand alone if they are many, and small blocks into large ones."""
+    ids = (space << SEQ_BITS, (space + 1 << SEQ_BITS) - 1)
+    row = fetch_one(connection, "SELECT count(*) FROM entry WHERE id BETWEEN ? AND ?", ids)
+    assert row is not None
+    if row[0] < least:
+        return
+    rows = fetch(connection, f"{LOOSE} ORDER BY id", ids)
+    connection.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", ids)
+    for embedder, loose in by_embedder(rows).items():
+        write_block(connection, space, embedder, packed(loose))
+        _merge(connection, space, embedder)
+
+
+Loose = Sequence[tuple[bytes, bytes, bytes]]
+"""Entries that stand alone, each as facts, sketch and words."""
+
+LOOSE = "SELECT embedder, facts, sketch, words FROM entry WHERE id BETWEEN ? AND ?"
+
+
+def by_embedder(rows: Sequence[tuple[Any, ...]]) -> dict[int, list[tuple[bytes, bytes, bytes]]]:
+    """Give the rows of `LOOSE` apart by their embedders."""
+    found: dict[int, list[tuple[bytes, bytes, bytes]]] = {}
+    for embedder, facts, sketch, words in rows:
+        found.setdefault(embedder, []).append((facts, sketch, words))
+    return found
+
+
+def packed(loose: Loose) -> Entries:
+    """Give entries of one embedder together."""
+    facts, sketches, words = zip(*loose, strict=True)
+    hashes = np.frombuffer(b"".join(words), np.uint32)
+    positions = np.repeat(
+        np.arange(len(loose), dtype=np.uint32), [len(each) // 4 for each in words]
+    )
+    order = np.argsort(hashes, kind="stable")
+    return Entries(
+        np.frombuffer(b"".join(facts), FACTS),
+        np.ascontiguousarray(
+            np.frombuffer(b"".join(sketches), np.uint64).reshape(len(loose), -1).T
+        ),
+        hashes[order],
+        positions[order],
+    )
+
+
+def stale_memories(connection: apsw.Connection, embedder: int, limit: int) -> list[int]:
+    """Give some memories whose vector is missing or another embedder's."""
+    rows = fetch(connection, "SELECT id FROM entry WHERE embedder <> ? LIMIT ?", (embedder, limit))
+    found = [int(row[0]) for row in rows]
+    stale = "embedder <> ? AND gone < rows"
+    row = fetch_one(connection, f"SELECT min(no), space FROM block WHERE {stale}", (embedder,))
+    if found or row is None or row[0] is None:
+        return found
+    no, space = row
+    for block in read_blocks(connection, "no = ?", (no,)):
+        seqs = block.facts["seq"][block.is_live][:limit].tolist()
+        found = [space << SEQ_BITS | seq for seq in seqs]
+    return found
+
+
+def repack(connection: apsw.Connection, limit: int) -> int:
+    """Pack some blocks anew without the entries that left; gives how many blocks."""
+    rows = fetch(connection, "SELECT no, space FROM block WHERE gone > 0 LIMIT ?", (limit,))
+    for no, space in rows:
+        [block] = read_blocks(connection, "no = ?", (no,))
+        entries = read_entries(connection, block)
+        delete_block(connection, no)
+        write_block(connection, space, block.embedder, entries)
+    return len(rows)
+
+
+def _merge(connection: apsw.Connection, space: int, embedder: int) -> None:
+    rows = fetch(
+        connection,
+        "SELECT no, rows FROM block WHERE space = ? AND embedder = ? AND rows < ? ORDER BY no",
+        (space, embedder, _SMALL_ROWS),
+    )
+    total, chosen = 0, list[int]()
+    for no, count in rows:
+        chosen.append(no)
+        total += count
+        if total >= _LARGE_ROWS:
+            break
+    if total < _LARGE_ROWS and len(chosen) < _MOST_SMALL:
+        return
+    marks = ", ".join("?" * len(chosen))
+    blocks = read_blocks(connection, f"no IN ({marks})", chosen)
+    entries = joined([read_entries(connection, block) for block in blocks])
+    for no in chosen:
+        delete_block(connection, no)
+    write_block(connection, space, embedder, entries)

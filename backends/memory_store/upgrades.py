@@ -1,0 +1,25 @@
+"""How the memory store's tables came to be, version by version."""
+
+import apsw
+
+from backends.database import Component, fetch
+from backends.memory_store.entries import LOOSE_ROWS, describe, enter, pack
+from backends.memory_store.schema import SEQ_BITS, VERSION_1, VERSION_2
+from backends.memory_store.vectors import Stored
+
+
+def _to_version_2(connection: apsw.Connection) -> None:
+    """Enter every memory into the index of blocks, which SQL alone cannot fill."""
+    connection.execute(VERSION_2)
+    rows = fetch(connection, "SELECT id, embedder, sketch FROM entry_1 ORDER BY id")
+    for number, (memory, embedder, sketch) in enumerate(rows, 1):
+        described = describe(connection, memory)
+        assert described is not None
+        vector = None if sketch is None else Stored(b"", sketch + bytes(-len(sketch) % 8))
+        enter(connection, described, embedder or 0, vector)
+        if number % LOOSE_ROWS == 0:
+            pack(connection, memory >> SEQ_BITS)
+    connection.execute("DROP TABLE entry_1; DROP TABLE tag; DROP TABLE fts; DROP TABLE leaving")
+
+
+MEMORY_STORE = Component("memory_store", (VERSION_1, _to_version_2))
