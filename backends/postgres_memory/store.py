@@ -1,0 +1,283 @@
+"""The memory store on PostgreSQL: `backends.protocols.MemoryStore` for several kernels at once."""
+
+import logging
+import math
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+
+import anyio
+import anyio.to_thread
+
+from backends.errors import BackendError, BackendTimeoutError, StoreFullError
+from backends.memory_store.schema import ROW_OVERHEAD_BYTES
+from backends.memory_store.store import MAX_CONTENT_BYTES, MAX_QUERY_CHARACTERS
+from backends.messages import (
+    Added,
+    Hit,
+    MemoryCounts,
+    MemoryDraft,
+    MemoryQuery,
+    MemoryRecord,
+    Place,
+    Reach,
+    Selection,
+)
+from backends.postgres_memory.adding import Addition, add, embedder_number
+from backends.postgres_memory.connections import Connection, Connections, PostgresSettings
+from backends.postgres_memory.forgetting import erase_expired, forget
+from backends.postgres_memory.partitions import find_space, find_within
+from backends.postgres_memory.schema import migrate
+from backends.postgres_memory.searching import Search, search
+from backends.postgres_memory.showing import fetch_by_id, list_records
+from backends.postgres_memory.texts import Words, storable, storable_draft
+from backends.protocols import Embedder
+
+_EMBED_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+class PostgresMemoryStore:
+    """Memories in PostgreSQL, each owner's in a partition of its own.
+
+    `open_postgres_memory` makes it. It answers as `SqliteMemoryStore` does, except that the
+    character 0, which PostgreSQL cannot hold, comes back as U+FFFD. Vectors are compared exactly,
+    with two bytes a component.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        embedder: Embedder,
+        *,
+        now: Callable[[], float],
+        new_id: Callable[[], str],
+        quota: Callable[[str], tuple[int, int]],
+    ) -> None:
+        self._connections = connections
+        self._embedder = embedder
+        self._now = now
+        self._new_id = new_id
+        self._quota = quota
+        self._words = Words()
+
+    async def add(self, draft: MemoryDraft, place: Place, /) -> Added:
+        """Store a memory; returns after it is durable."""
+        draft = storable_draft(draft)
+        if len(draft.content.encode()) > MAX_CONTENT_BYTES:
+            raise StoreFullError(
+                f"a memory holds at most {MAX_CONTENT_BYTES} bytes; split this one up"
+            )
+        vector: str | None = None
+        try:
+            [vector] = await self._embed([draft.content])
+        except BackendError:
+            logger.warning("memory stored without its vector", exc_info=True)
+        max_rows, max_bytes = self._quota(place.owner)
+        addition = Addition(
+            draft=draft,
+            owner=storable(place.owner),
+            namespace=storable(place.namespace),
+            id=self._new_id(),
+            embedder=self._embedder.name,
+            vector=vector,
+            now=self._now(),
+            max_rows=max_rows,
+            max_bytes=max_bytes,
+        )
+        return await self._connections.write(
+            lambda connection: add(connection, addition, self._words)
+        )
+
+    async def search(self, query: MemoryQuery, reach: Sequence[Reach], /) -> tuple[Hit, ...]:
+        """Find memories, best first; without an embedder that works, by their words alone.
+
+        Raises:
+            BackendError: The embedder failed in a search by vectors alone.
+        """
+        now = self._now()
+        if query.id is not None:
+            return await self._connections.read(
+                lambda connection: fetch_by_id(
+                    connection, find_within(connection, reach, now), query
+                )
+            )
+        if query.text is not None:
+            query = replace(query, text=storable(query.text[:MAX_QUERY_CHARACTERS]).strip())
+        if query.k < 1 or (query.text is None and query.session is None) or query.text == "":
+            return ()
+        vector = await self._query_vector(query)
+
+        def work(connection: Connection) -> tuple[Hit, ...]:
+            asked = Search(
+                query=query,
+                embedder=self._embedder.name,
+                vector=vector,
+                words=self._words.looked_for(query.text or ""),
+            )
+            return search(connection, find_within(connection, reach, now), asked)
+
+        return await self._connections.read(work)
+
+    async def forget(self, selection: Selection, reach: Sequence[Reach], reason: str, /) -> int:
+        """Delete memories; the server reuses their room, and overwrites it, after its vacuum."""
+        now = self._now()
+        return await self._connections.write(
+            lambda connection: forget(
+                connection, find_within(connection, reach, now), selection, storable(reason)
+            )
+        )
+
+    async def count(self, owner: str, /) -> MemoryCounts:
+        """Count what one partition holds, older versions included, as its quota does."""
+        now = self._now()
+
+        def work(connection: Connection) -> MemoryCounts:
+            values = {"space": find_space(connection, owner), "now": now}
+            row = connection.execute(_COUNT, values).fetchone()
+            rows, size_bytes = row or (0, 0)
+            return MemoryCounts(rows=rows, size_bytes=size_bytes + rows * ROW_OVERHEAD_BYTES)
+
+        return await self._connections.read(work)
+
+    async def records(
+        self, reach: Sequence[Reach], /, *, after: int = 0, limit: int = 500
+    ) -> tuple[MemoryRecord, ...]:
+        """List memories by position, older versions included, those that have expired not."""
+        now = self._now()
+        return await self._connections.read(
+            lambda connection: list_records(
+                connection, find_within(connection, reach, now), after=after, limit=limit
+            )
+        )
+
+    async def purge(self) -> int:
+        """Take all that has expired out of the tables; returns how many memories."""
+        now, total = self._now(), 0
+        spaces = await self._connections.read(
+            lambda connection: connection.execute(
+                "SELECT DISTINCT space FROM memory WHERE expires <= %s ORDER BY space", (now,)
+            ).fetchall()
+        )
+        for (space,) in spaces:
+            while erased := await self._erase_expired(space, now):
+                total += erased
+        await self._connections.maintain("VACUUM memory, entry, added_once")
+        return total
+
+    async def reembed(self, *, batch: int = 32) -> int:
+        """Make the vectors that are missing or another embedder's; returns how many.
+
+        Several kernels may do so at a time; with embedders of one name, or they undo each other's.
+
+        Raises:
+            BackendError: The embedder failed; what was done until then is kept.
+        """
+        last, total, name = 0, 0, self._embedder.name
+        while True:
+            stale = partial(_stale, embedder=name, after=last, limit=batch)
+            rows = await self._connections.read(stale)
+            if not rows:
+                return total
+            vectors = await self._embed([content for _, content in rows])
+            made = [(memory, vector) for (memory, _), vector in zip(rows, vectors, strict=True)]
+            await self._connections.write(partial(_set_vectors, embedder=name, made=made))
+            last, total = rows[-1][0], total + len(rows)
+
+    async def _embed(self, texts: Sequence[str]) -> list[str]:
+        """Give vectors as pgvector reads them, "" for one without direction."""
+        try:
+            with anyio.fail_after(_EMBED_SECONDS):
+                vectors = await self._embedder.embed(texts)
+        except TimeoutError as exc:
+            raise BackendTimeoutError("the embedder did not answer in time") from exc
+        return [_written(vector.tolist()) for vector in vectors]
+
+    async def _query_vector(self, query: MemoryQuery) -> str | None:
+        if query.text is None or query.mode == "keyword":
+            return None
+        try:
+            [vector] = await self._embed([query.text])
+        except BackendError:
+            if query.mode == "vector":
+                raise
+            logger.warning("searched by words alone", exc_info=True)
+            return None
+        return vector
+
+    async def _erase_expired(self, space: int, now: float) -> int:
+        def work(connection: Connection) -> int:
+            connection.execute("SELECT no FROM space WHERE no = %s FOR UPDATE", (space,))
+            return erase_expired(connection, space, now)
+
+        return await self._connections.write(work)
+
+
+@asynccontextmanager
+async def open_postgres_memory(
+    settings: PostgresSettings,
+    embedder: Embedder,
+    *,
+    now: Callable[[], float],
+    new_id: Callable[[], str],
+    quota: Callable[[str], tuple[int, int]],
+) -> AsyncGenerator[PostgresMemoryStore]:
+    """Open the database, with its tables made or brought up to date.
+
+    Args:
+        settings: Where it is.
+        embedder: Makes the vectors; its name is kept with each.
+        now: Gives Unix seconds.
+        new_id: Gives an id that nobody can guess.
+        quota: Gives the most rows and bytes of an owner's partition.
+
+    Raises:
+        StoreError: It cannot be reached, or used.
+    """
+    connections = Connections(settings)
+    try:
+        await connections.write(migrate)
+        yield PostgresMemoryStore(connections, embedder, now=now, new_id=new_id, quota=quota)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(connections.close)
+
+
+def _written(components: Sequence[float]) -> str:
+    largest = max(map(abs, components), default=0.0)
+    if not 0.0 < largest < math.inf:
+        return ""
+    return f"[{','.join(f'{component:.6g}' for component in components)}]"
+
+
+def _stale(
+    connection: Connection, *, embedder: str, after: int, limit: int
+) -> list[tuple[int, str]]:
+    values = {"embedder": storable(embedder), "after": after, "limit": limit}
+    return [(row[0], row[1]) for row in connection.execute(_STALE, values).fetchall()]
+
+
+def _set_vectors(connection: Connection, *, embedder: str, made: Sequence[tuple[int, str]]) -> None:
+    number = embedder_number(connection, embedder)
+    for memory, vector in made:  # one that was forgotten meanwhile is not there to be updated
+        connection.execute(
+            "UPDATE entry SET embedder = %s, vector = %s::halfvec WHERE id = %s",
+            (number, vector or None, memory),
+        )
+
+
+_COUNT = """
+SELECT s.rows - count(m.id), s.bytes - coalesce(sum(m.size), 0)::bigint
+FROM space s LEFT JOIN memory m ON m.space = s.no AND m.expires <= %(now)s
+WHERE s.no = %(space)s GROUP BY s.no
+"""
+
+_STALE = """
+SELECT e.id, m.content FROM entry e JOIN memory m USING (id)
+WHERE e.id > %(after)s
+    AND e.embedder IS DISTINCT FROM
+        coalesce((SELECT no FROM embedder WHERE name = %(embedder)s), 0)
+ORDER BY e.id LIMIT %(limit)s
+"""
