@@ -1,0 +1,1 @@
+"""Documents as memories: files found, cut into chunks, and kept in step with what is stored."""
