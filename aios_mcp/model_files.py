@@ -53,6 +53,11 @@ class LocalModel:
     path: Path
     size_bytes: int
 
+    @property
+    def last_read(self) -> float:
+        """When its file was read last, in Unix seconds, as the file system has it."""
+        return self.path.stat().st_atime
+
 
 def models_dir(cache_dir: Path) -> Path:
     """Give the directory of fetched and converted models, in the hub's own layout."""
@@ -139,8 +144,26 @@ def _hub_models(cache_dir: Path) -> Iterator[LocalModel]:
             )
 
 
+def repo_folder(repo: str, cache_dir: Path) -> Path:
+    """Give the directory of all that was fetched of a repository."""
+    return models_dir(cache_dir) / f"models--{repo.replace('/', '--')}"
+
+
+def hub_files(spec: HubSpec, cache_dir: Path) -> tuple[Path, ...]:
+    """Give the files here of a model from a hub: all of its parts that are here, in order.
+
+    Raises:
+        ConfigError: It is not on this machine, or several models fit.
+    """
+    snapshot = _snapshot(repo_folder(spec.repo, cache_dir))
+    names = _names(snapshot)
+    if not names:
+        raise ConfigError(f"model '{spec}' is not on this machine")
+    return tuple(snapshot / name for name in choose_files(spec, names))
+
+
 def _resolve_hub(spec: HubSpec, cache_dir: Path) -> Path:
-    snapshot = _snapshot(models_dir(cache_dir) / f"models--{spec.repo.replace('/', '--')}")
+    snapshot = _snapshot(repo_folder(spec.repo, cache_dir))
     pull = f"run: aios-mcp models pull {spec}"
     names = _names(snapshot)
     if not names:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,6 +20,8 @@ class Hub:
         repos: Files by repository.
         wrong_checksums: Names of files whose listed checksum is not theirs.
         cut_after: The first GET of a file ends after this many bytes.
+        stall_after: The first GET of a file stands still after this many bytes.
+        stalled: Set when it does.
         ranges: The Range headers it was sent.
         requests: All requests, as `METHOD path`.
     """
@@ -27,6 +29,8 @@ class Hub:
     repos: dict[str, dict[str, bytes]] = field(default_factory=dict[str, dict[str, bytes]])
     wrong_checksums: set[str] = field(default_factory=set[str])
     cut_after: int | None = None
+    stall_after: int | None = None
+    stalled: threading.Event = field(default_factory=threading.Event)
     ranges: list[str] = field(default_factory=list[str])
     requests: list[str] = field(default_factory=list[str])
     url: str = ""
@@ -113,17 +117,34 @@ class _Answers(BaseHTTPRequestHandler):
         cut = None
         if self.command == "GET":
             cut, self.hub.cut_after = self.hub.cut_after, None
+            if self.hub.stall_after is not None:
+                self._stall(content, headers)
+                return
         self._send(200, content, headers, cut_after=cut)
+
+    def _stall(self, content: bytes, headers: dict[str, str]) -> None:
+        """Send a part, and wait until the other side has gone away."""
+        part, self.hub.stall_after = self.hub.stall_after, None
+        self._send_head(200, len(content), headers)
+        self.wfile.write(content[:part])
+        self.hub.stalled.set()
+        self.close_connection = True
+        self.connection.settimeout(60)
+        with suppress(ConnectionError):
+            self.connection.recv(1)
 
     def _send(
         self, status: int, body: bytes, headers: dict[str, str], *, cut_after: int | None = None
     ) -> None:
-        self.send_response(status)
-        for key, value in headers.items():
-            self.send_header(key, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
+        self._send_head(status, len(body), headers)
         if self.command == "GET":
             self.wfile.write(body[:cut_after])
         if cut_after is not None:
             self.close_connection = True
+
+    def _send_head(self, status: int, size: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(size))
+        self.end_headers()

@@ -1,10 +1,11 @@
 import hashlib
 import shutil
+import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
 
 from aios_mcp.config import ConfigError
 from aios_mcp.model_downloads import pull_model
@@ -30,6 +31,10 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Generator[Hub]:
         monkeypatch.setenv("HF_ENDPOINT", running.url)
         monkeypatch.delenv("HF_TOKEN", raising=False)
         yield running
+
+
+def blobs(cache: Path) -> Path:
+    return models_dir(cache) / f"models--{REPO.replace('/', '--')}" / "blobs"
 
 
 def pull(spec: str, cache: Path) -> Path:
@@ -111,11 +116,51 @@ def test_a_model_in_parts_is_pulled_whole(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_a_cut_connection_is_resumed_where_it_broke(hub: Hub, tmp_path: Path) -> None:
-    chunk = constants.DOWNLOAD_CHUNK_SIZE
-    hub.repos[REPO] = {"large-F16.gguf": GGUF + bytes(2 * chunk)}
-    hub.cut_after = chunk + 1000
-    assert pull(f"hf:{REPO}:F16", tmp_path).read_bytes() == GGUF + bytes(2 * chunk)
-    assert hub.ranges == [f"bytes={chunk}-"]
+    hub.cut_after = 1000
+    assert pull(f"hf:{REPO}:Q4_K_M", tmp_path).read_bytes() == GGUF
+    assert hub.ranges == ["bytes=1000-"]
+
+
+_PULL = """
+import sys
+from pathlib import Path
+from aios_mcp.model_downloads import pull_model
+
+pull_model(sys.argv[1], Path(sys.argv[2]), lambda name, here, whole: print(here, flush=True))
+"""
+
+
+def test_a_pull_that_was_killed_goes_on_where_it_stood(hub: Hub, tmp_path: Path) -> None:
+    hub.repos[REPO] = {"large-F16.gguf": GGUF + bytes(4_000_000)}
+    hub.stall_after = 3_000_000
+    command = [sys.executable, "-c", _PULL, f"hf:{REPO}", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as pulling:
+        assert pulling.stdout is not None
+        here = int(pulling.stdout.readline())
+        assert hub.stalled.wait(60)
+        pulling.kill()
+        here = max([here, *map(int, pulling.stdout.read().split())])
+    assert 0 < here <= 3_000_000
+    assert pull(f"hf:{REPO}", tmp_path).read_bytes() == GGUF + bytes(4_000_000)
+    [resumed] = hub.ranges
+    assert here <= int(resumed.removeprefix("bytes=").removesuffix("-")) <= 3_000_000
+
+
+def test_a_part_that_was_damaged_meanwhile_is_found_out(hub: Hub, tmp_path: Path) -> None:
+    hub.cut_after = 1000
+    hub.repos[REPO] = {"some-model-F16.gguf": GGUF}
+    part = blobs(tmp_path) / f"{hashlib.sha256(GGUF).hexdigest()}.incomplete"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"not the beginning of it")
+    with pytest.raises(ModelPullError, match="does not have the hub's checksum and was deleted"):
+        pull(f"hf:{REPO}", tmp_path)
+    assert pull(f"hf:{REPO}", tmp_path).read_bytes() == GGUF
+
+
+def test_a_hub_cannot_write_outside_the_cache(hub: Hub, tmp_path: Path) -> None:
+    hub.repos[REPO] = {"../../../../../evil-F16.gguf": GGUF}
+    with pytest.raises(ConfigError, match="no GGUF files"):
+        pull(f"hf:{REPO}:F16", tmp_path / "cache")
 
 
 def test_a_file_without_the_hubs_checksum_is_deleted(hub: Hub, tmp_path: Path) -> None:

@@ -3,43 +3,28 @@
 import importlib.metadata
 import platform
 import re
-import shutil
 import sys
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import anyio
 import apsw
 import sqlite_vec
 
 from aios_mcp.app import open_embedder
+from aios_mcp.cli.findings import Finding
 from aios_mcp.cli.references import missing_references
 from aios_mcp.config import Config, ConfigError, LoadedConfig
-from aios_mcp.config.model import LlamaCorePart
 from aios_mcp.directories import Directories
 from backends.database import open_database
 from backends.errors import BackendError, StoreError
 from backends.journal import JOURNAL, SqliteJournal
 from backends.llama_cpp import LlamaSettings, open_llama_core
-from backends.llama_cpp.build_info import BuildInfo, read_build_info
 from backends.llama_cpp.machine import read_machine
 from backends.memory_store import MEMORY_STORE, check_memories
 from backends.messages import GenerateRequest, Message, Piece
 
 _DEADLINE_SECONDS = 60.0
-_REBUILD = "CMAKE_ARGS=-DGGML_{}=on pip install --force-reinstall --no-cache-dir llama-cpp-python"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at; `fix` says what to do about it."""
-
-    state: Literal["ok", "note", "broken"]
-    subject: str
-    text: str
-    fix: str = ""
 
 
 async def check_python() -> list[Finding]:
@@ -49,23 +34,13 @@ async def check_python() -> list[Finding]:
         needed = importlib.metadata.requires("aios-mcp") or []
     except importlib.metadata.PackageNotFoundError:
         return [python, Finding("note", "packages", "aios-mcp runs without being installed")]
-    names = [found[0] for each in needed if (found := re.match(r"[\w.-]+", each))]
+    always = [each for each in needed if "extra ==" not in each]
+    names = [found[0] for each in always if (found := re.match(r"[\w.-]+", each))]
     missing = [name for name in names if not _is_installed(name)]
     if missing:
         fix = "pip install --force-reinstall aios-mcp"
         return [python, Finding("broken", "packages", f"missing: {', '.join(missing)}", fix)]
     return [python, Finding("ok", "packages", f"all {len(names)} are installed")]
-
-
-async def check_llama(config: Config) -> list[Finding]:
-    """Look at the installed llama.cpp, and at what it can use of this machine."""
-    try:
-        build = await read_build_info()
-    except BackendError as exc:
-        return [Finding("broken", "llama.cpp", str(exc))]
-    features = " ".join(build.features) or "no special CPU features"
-    text = f"llama-cpp-python {build.version}, built for {features}"
-    return [Finding("ok", "llama.cpp", text), _gpu(config, build)]
 
 
 async def check_generation(model: Path) -> list[Finding]:
@@ -155,24 +130,6 @@ async def _embedder(config: Config, directories: Directories) -> Finding:
     if config.memory.embedder == "auto" and "static" in name:
         return Finding("note", "embedder", text, "better search: aios-mcp models pull minilm")
     return Finding("ok", "embedder", text)
-
-
-def _gpu(config: Config, build: BuildInfo) -> Finding:
-    wanted = any(
-        isinstance(core, LlamaCorePart) and core.gpu_layers != 0 for core in config.cores.values()
-    )
-    devices = ", ".join(build.devices) or "none listed"
-    if build.gpu_offload:
-        unused = "" if wanted else "to use it set gpu_layers = -1 for a core"
-        return Finding("ok", "GPU", f"llama.cpp can use it; devices: {devices}", unused)
-    kind = "METAL" if sys.platform == "darwin" else "VULKAN"
-    if shutil.which("nvidia-smi"):
-        kind = "CUDA"
-    state: Literal["ok", "note", "broken"] = "broken" if wanted else "note"
-    why = "; a core of the configuration sets gpu_layers" if wanted else ""
-    return Finding(
-        state, "GPU", f"a build for the CPU only{why}", f"for one: {_REBUILD.format(kind)}"
-    )
 
 
 def _is_installed(name: str) -> bool:

@@ -7,15 +7,10 @@ from pathlib import Path
 
 import anyio
 
-from aios_mcp.cli.checks import (
-    Finding,
-    check_config,
-    check_generation,
-    check_llama,
-    check_memory,
-    check_python,
-)
+from aios_mcp.cli.checks import check_config, check_generation, check_memory, check_python
+from aios_mcp.cli.findings import Finding
 from aios_mcp.cli.ink import Colour, Ink
+from aios_mcp.cli.llama_checks import check_llama
 from aios_mcp.config import Config, ConfigError, LoadedConfig, load_config
 from backends.llama_cpp import BUNDLED_MODEL
 
@@ -38,8 +33,8 @@ async def _run(args: argparse.Namespace) -> int:
         for finding in await check:
             mark, colour = _MARKS[finding.state]
             print(f"{ink.paint(mark, colour)} {finding.subject:<14} {finding.text}", flush=True)
-            if finding.fix:
-                print(f"{'':16} {ink.paint('→ ' + finding.fix, 'dim')}", flush=True)
+            for line in finding.fix.splitlines():
+                print(f"{'':16} {ink.paint('→ ' + line, 'dim')}", flush=True)
             broken += finding.state == "broken"
     print(f"\n{broken} broken" if broken else "\nall that is needed works")
     return 1 if broken else 0
@@ -53,7 +48,7 @@ def _checks(path: Path | None) -> Iterator[Awaitable[list[Finding]]]:
     except ConfigError as exc:
         loaded = LoadedConfig(config=Config(), base=Path.cwd())  # the rest can be looked at anyway
         yield _as_findings(exc)
-    yield check_llama(loaded.config)
+    yield check_llama(loaded)
     yield check_generation(BUNDLED_MODEL)
     yield check_memory(loaded)
 

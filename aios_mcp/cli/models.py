@@ -1,27 +1,83 @@
-"""`aios-mcp models`: which models are on this machine, and fetching more."""
+"""`aios-mcp models`: which models are on this machine, fetching more, and deleting them."""
 
 import argparse
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
 
-from aios_mcp.config import load_config
+from aios_mcp.config import ConfigError, LoadedConfig, load_config
+from aios_mcp.config.core_parts import LlamaCorePart
 from aios_mcp.directories import Directories
 from aios_mcp.model_downloads import pull_model
-from aios_mcp.model_files import list_models
+from aios_mcp.model_files import LocalModel, list_models, resolve_model
+from aios_mcp.model_removal import remove_model
+from backends.llama_cpp import LlamaSettings
+from backends.llama_cpp.gguf_info import ModelFileError, read_model_info
+from backends.llama_cpp.memory_plan import in_words, plan_memory
 
 _MB = 1_000_000
+_HEADINGS = ("MODEL", "SIZE", "FORMAT", "CONTEXT", "MEMORY", "LAST USED")
 
 
 def run(args: argparse.Namespace) -> int:
-    """List the models, or fetch one."""
+    """List the models, fetch one, or delete one."""
     loaded = load_config(args.config)
     cache = Directories.of(loaded.config, loaded.base).cache
     if args.verb == "pull":
         path = pull_model(args.spec, cache, _Progress())
         print(f"{args.spec} is ready: {path}")
-        return 0
-    for model in list_models(cache):
-        print(f"{model.size_bytes / _MB:10.1f} MB  {model.spec}")
+    elif args.verb == "rm":
+        freed = remove_model(args.spec, cache, used=dict(_used(loaded, cache)))
+        print(f"{args.spec} is deleted; that frees {freed / _MB:.1f} MB")
+    else:
+        _print_table([_HEADINGS, *(_row(model) for model in list_models(cache))])
     return 0
+
+
+def _row(model: LocalModel) -> tuple[str, ...]:
+    last_read = model.last_read
+    size = f"{model.size_bytes / _MB:.1f} MB"
+    try:
+        info = read_model_info(model.path)
+    except ModelFileError as exc:
+        return (model.spec, size, str(exc), "", "", "")
+    finally:
+        # Looking at a model is not using it.
+        with suppress(OSError):
+            os.utime(model.path, (last_read, model.path.stat().st_mtime))
+    plan = plan_memory(info, LlamaSettings(model=model.path, name=model.spec))
+    return (
+        model.spec,
+        size,
+        info.quantization,
+        f"{info.context_tokens:,}",
+        in_words(plan.total_bytes),
+        datetime.fromtimestamp(last_read, UTC).date().isoformat(),
+    )
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    for row in rows:
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+
+
+def _used(loaded: LoadedConfig, cache: Path) -> Iterator[tuple[Path, str]]:
+    """Give the models that the configuration names, each with its key."""
+    cores = {
+        f"cores.{name}.model": core.model
+        for name, core in loaded.config.cores.items()
+        if isinstance(core, LlamaCorePart)
+    }
+    for key, spec in (cores | {"memory.embedder": loaded.config.memory.embedder}).items():
+        # What is not here, or is no model, cannot be deleted either.
+        with suppress(ConfigError):
+            yield resolve_model(spec, cache_dir=cache, base=loaded.base), key
 
 
 class _Progress:

@@ -2,6 +2,7 @@
 
 from backends.llama_cpp.core import LlamaCore, open_llama_core
 from backends.llama_cpp.embedder import LlamaEmbedder, open_llama_embedder
+from backends.llama_cpp.pool import ModelPool
 from backends.llama_cpp.settings import BUNDLED_MODEL, LlamaSettings
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "LlamaCore",
     "LlamaEmbedder",
     "LlamaSettings",
+    "ModelPool",
     "open_llama_core",
     "open_llama_embedder",
 ]

@@ -3,8 +3,8 @@
 import anyio
 
 from backends.errors import BackendError
-from backends.llama_cpp.frames import EndRow
-from backends.messages import Piece
+from backends.llama_cpp.frames import EndRow, LogprobRow, Progress
+from backends.messages import Piece, TokenLogprob
 
 
 class Call:
@@ -12,16 +12,27 @@ class Call:
 
     The reader of the pipe puts and never waits; text that comes while its taker is busy is
     joined, so that a slow taker holds one text, bounded by its own `max_tokens`.
+
+    Attributes:
+        end: What it used, when it is done.
+        body: Raw bytes it was answered with.
+        logprobs: Log probabilities of its tokens so far.
+        progress: How far it is, while it is paused.
+        is_lost: Its worker has died while it was paused.
     """
 
     def __init__(self, id: int) -> None:  # noqa: A002 - the word of the protocol
         self.id = id
         self.end: EndRow | None = None
         self.body = b""
+        self.logprobs: list[TokenLogprob] = []
+        self.progress: Progress | None = None
+        self.is_lost = False
         self._error: BackendError | None = None
         self._text = ""
         self._tokens = 0
         self._changed = anyio.Event()
+        self._stopped = anyio.Event()
 
     @property
     def over(self) -> bool:
@@ -34,17 +45,46 @@ class Call:
         self._tokens += tokens
         self._changed.set()
 
+    def put_logprob(self, row: LogprobRow) -> None:
+        """Add the log probability of a token."""
+        likeliest = tuple((text, logprob) for text, logprob in row.likeliest)
+        self.logprobs.append(TokenLogprob(row.text, row.logprob, likeliest))
+
     def finish(self, end: EndRow, body: bytes = b"") -> None:
         """Say that the call is done."""
         self.end = end
         self.body = body
         self._changed.set()
+        self._stopped.set()
 
     def fail(self, error: BackendError) -> None:
         """Say that the call has failed; one that is over stays as it is."""
         if not self.over:
             self._error = error
             self._changed.set()
+            self._stopped.set()
+
+    def lose(self, error: BackendError) -> None:
+        """Say that the worker has died; a call that stands still goes on in the next one."""
+        self.is_lost = self.progress is not None
+        if not self.is_lost:
+            self.fail(error)
+
+    def stand_still(self, progress: Progress) -> None:
+        """Say that the call is paused, and how far it is."""
+        self.progress = progress
+        self._stopped.set()
+
+    def go_on(self) -> None:
+        """Say that the call is under way again."""
+        self.progress = None
+        self.is_lost = False
+        self._stopped = anyio.Event()
+
+    async def stands_still(self) -> bool:
+        """Wait until the call is paused; False if it is over instead."""
+        await self._stopped.wait()
+        return not self.over
 
     async def take(self) -> Piece | None:
         """Wait for text and take all of it; None when the call is done.

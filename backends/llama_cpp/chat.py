@@ -9,13 +9,14 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Sequence
-from typing import NoReturn, Protocol
+from collections.abc import Mapping, Sequence
+from typing import NoReturn, Protocol, cast
 
 from jinja2 import Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from backends.errors import BackendRefusedError
+from backends.messages import JsonObject
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +27,6 @@ CHATML = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 """The template for models that bring none."""
-
-Turn = tuple[str, str]
-"""Role and text of one message."""
 
 
 class Vocabulary(Protocol):
@@ -73,33 +71,69 @@ class ChatTemplate:
         texts = sorted(filter(None, vocabulary.control_texts()), key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, texts))) if texts else None
 
-    def tokenize(self, turns: Sequence[Turn]) -> list[int]:
+    def tokenize(
+        self, messages: Sequence[JsonObject], tools: Sequence[JsonObject] = ()
+    ) -> list[int]:
         """Tokens of the conversation, ready for the model's answer.
+
+        Args:
+            messages: As chat templates take them: `role`, `content`, `tool_calls` and so on.
+            tools: Tools the model may call, as chat templates take them.
 
         Raises:
             BackendRefusedError: The template does not take this conversation.
         """
+        messages = [
+            {key: value if key == "content" else self._disarm(value) for key, value in each.items()}
+            for each in messages
+        ]
+        tools = [cast("JsonObject", self._disarm(tool)) for tool in tools]
         try:
-            text = self._render(turns)
+            text = self._render(messages, tools)
         except BackendRefusedError:
             # Some templates know no system turn, which is where the kernel puts memories.
-            if [role for role, _ in turns[:2]] != ["system", "user"]:
+            if [each["role"] for each in messages[:2]] != ["system", "user"]:
                 raise
-            turns = [("user", f"{turns[0][1]}\n\n{turns[1][1]}"), *turns[2:]]
-            text = self._render(turns)
-        if self._control is None or not any(self._control.search(turn[1]) for turn in turns):
+            joined = "\n\n".join(_texts(messages[:2]))
+            messages = [{"role": "user", "content": joined}, *messages[2:]]
+            text = self._render(messages, tools)
+        if self._control is None or not any(map(self._control.search, _texts(messages))):
             tokens = self._vocabulary.tokenize(text, control=True)
         else:
-            tokens = self._tokenize_apart(turns, text)
+            tokens = self._tokenize_apart(messages, tools, text)
         leading = self._vocabulary.leading
         return tokens if tokens[: len(leading)] == leading else leading + tokens
 
-    def _tokenize_apart(self, turns: Sequence[Turn], text: str) -> list[int]:
+    def tokenize_control(self, text: str) -> list[int]:
+        """Tokens of a text of our own that stands behind the conversation."""
+        return self._vocabulary.tokenize(text, control=True)
+
+    def _disarm(self, value: object) -> object:
+        """The value, with a space inside whatever would be read as a control token.
+
+        Descriptions of tools come from their servers, and arguments from a model. Both are here
+        only for the model to read.
+        """
+        if isinstance(value, str):
+            return self._control.sub(_spaced, value) if self._control else value
+        if isinstance(value, Mapping):
+            pairs = cast("JsonObject", value).items()
+            return {str(self._disarm(key)): self._disarm(part) for key, part in pairs}
+        if isinstance(value, list):
+            return [self._disarm(part) for part in cast("list[object]", value)]
+        return value
+
+    def _tokenize_apart(
+        self, messages: Sequence[JsonObject], tools: Sequence[JsonObject], text: str
+    ) -> list[int]:
         """Tokenise messages as plain text, and only what the template added with control tokens."""
-        for texts in ([turn[1] for turn in turns], [turn[1].strip() for turn in turns]):
+        whole = _texts(messages)
+        for texts in (whole, [each.strip() for each in whole]):
             mark = secrets.token_hex(8)
-            marks = [f"[{mark}:{index}]" for index in range(len(turns))]
-            marked = self._render([(turn[0], marks[index]) for index, turn in enumerate(turns)])
+            marks = [f"[{mark}:{index}]" if each else "" for index, each in enumerate(whole)]
+            marked = self._render(
+                [{**each, "content": marks[index]} for index, each in enumerate(messages)], tools
+            )
             parts = re.split(rf"\[{mark}:(\d+)\]", marked)
             plain = [part if at % 2 == 0 else texts[int(part)] for at, part in enumerate(parts)]
             if "".join(plain) != text:
@@ -114,25 +148,33 @@ class ChatTemplate:
             " rewrites messages; take the control token out of the message"
         )
 
-    def _render(self, turns: Sequence[Turn]) -> str:
+    def _render(self, messages: Sequence[JsonObject], tools: Sequence[JsonObject]) -> str:
         try:
             if self._template is None:
                 self._template = self._environment.from_string(self._source, _GLOBALS)
             return self._template.render(
-                messages=[{"role": role, "content": text} for role, text in turns],
+                messages=messages,
                 add_generation_prompt=True,
                 bos_token=self._vocabulary.bos,
                 eos_token=self._vocabulary.eos,
-                tools=None,
+                tools=tools or None,
             )
         # A template is a program of the model's author and may fail in any way.
         except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             logger.warning("chat template failed", extra={"detail": str(error)})
-            roles = ", ".join(role for role, _ in turns[:8])
+            roles = ", ".join(str(each["role"]) for each in messages[:8])
             raise BackendRefusedError(
                 f"the chat template of this model does not take this conversation ({roles});"
                 " begin with a user message and let user and assistant take turns"
             ) from error
+
+
+def _texts(messages: Sequence[JsonObject]) -> list[str]:
+    return [str(each["content"]) for each in messages]
+
+
+def _spaced(found: re.Match[str]) -> str:
+    return f"{found[0][:1]} {found[0][1:]}"
 
 
 def _raise_exception(message: str) -> NoReturn:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, NotRequired, TypeAlias, TypedDict, cast
 
-from backends.messages import FinishReason, JsonObject
+from backends.messages import FinishReason, JsonObject, ToolChoice
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 _LENGTHS = struct.Struct(">II")
@@ -19,8 +19,18 @@ Mode = Literal["generate", "embed"]
 RefusalKind = Literal["overflow", "schema", "refused"]
 
 
+class StateFolder(TypedDict):
+    """A folder for the states of paused answers, and the most bytes they may take there."""
+
+    path: str
+    limit_bytes: int
+
+
 class Start(TypedDict):
-    """First command: load the model. A probe decodes a few tokens and ends."""
+    """First command: load the model. A probe decodes a few tokens and ends.
+
+    `states` are the folders for what paused answers leave behind, fastest first.
+    """
 
     op: Literal["start"]
     mode: Mode
@@ -35,20 +45,39 @@ class Start(TypedDict):
     flash_attention: str
     kv_type: str
     extra_buffers: bool
+    states: list[StateFolder]
+
+
+class Progress(TypedDict):
+    """How far a paused answer has come: its tokens, and those of its prompt that were cached."""
+
+    said: list[int]
+    cached: int
 
 
 class Submit(TypedDict):
-    """Generate an answer; `messages` are `(role, text)` pairs."""
+    """Generate an answer, or go on with one that another worker began.
+
+    `messages` and `tools` are in the form that chat templates take.
+    """
 
     op: Literal["submit"]
     id: int
-    messages: list[tuple[str, str]]
+    messages: list[JsonObject]
+    tools: list[JsonObject]
+    tool_choice: ToolChoice
     max_tokens: int
     temperature: float
     top_p: float
+    min_p: float
+    repeat_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
     seed: int
     stop: list[str]
     schema: JsonObject | None
+    logprobs: int | None
+    progress: Progress | None
 
 
 class Embed(TypedDict):
@@ -66,7 +95,21 @@ class Cancel(TypedDict):
     id: int
 
 
-Command: TypeAlias = Start | Submit | Embed | Cancel
+class Pause(TypedDict):
+    """Let a call stand still; answered by `Paused` unless it has ended."""
+
+    op: Literal["pause"]
+    id: int
+
+
+class Resume(TypedDict):
+    """Go on with a paused call."""
+
+    op: Literal["resume"]
+    id: int
+
+
+Command: TypeAlias = Start | Submit | Embed | Cancel | Pause | Resume
 
 
 class Ready(TypedDict):
@@ -113,12 +156,30 @@ class EndRow(NamedTuple):
     output_tokens: int
 
 
+class LogprobRow(NamedTuple):
+    """A token of one call, its log probability, and the likeliest ones beside it."""
+
+    id: int
+    text: str
+    logprob: float
+    likeliest: list[tuple[str, float]]
+
+
 class Step(TypedDict):
     """All that one decode step brought, for all calls together."""
 
     event: Literal["step"]
     pieces: list[PieceRow]
     ends: list[EndRow]
+    logprobs: list[LogprobRow]
+
+
+class Paused(TypedDict):
+    """A call stands still."""
+
+    event: Literal["paused"]
+    id: int
+    progress: Progress
 
 
 class VectorsReady(TypedDict):
@@ -129,7 +190,7 @@ class VectorsReady(TypedDict):
     rows: int
 
 
-Event: TypeAlias = Ready | Failed | Refused | Step | VectorsReady
+Event: TypeAlias = Ready | Failed | Refused | Step | Paused | VectorsReady
 
 
 class FrameError(Exception):

@@ -4,6 +4,7 @@ Format: "GGUF", ggml project, https://github.com/ggml-org/ggml/blob/master/docs/
 """
 
 import mmap
+import re
 import struct
 from collections import Counter
 from dataclasses import dataclass
@@ -28,8 +29,11 @@ _SCALARS = {
 _STRING, _ARRAY = 8, 9
 _U32, _U64 = _SCALARS[4], _SCALARS[10]
 _DEFAULT_ALIGNMENT = 32
+_PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
+# Arrays with one number for each layer are short; those of a vocabulary are not, and not needed.
+_KEPT_NUMBERS = 1024
 
-Scalar = bool | int | float | str
+Value = bool | int | float | str | tuple[int, ...]
 
 
 class ModelFileError(Exception):
@@ -44,21 +48,27 @@ class ModelInfo:
         architecture: Such as `llama`, `qwen3` or `bert`.
         name: The model's own name, or "".
         context_tokens: Context length it was trained for; 0 if it does not say.
+        layers: Its transformer blocks.
         dimensions: Length of its hidden vectors.
+        inner_dimensions: Length of the vectors inside its blocks.
+        vocabulary: Number of its tokens.
         is_causal: Whether it can generate text; embedding models read in both directions.
-        has_chat_template: Whether it knows how to write a conversation.
+        chat_template: How it writes a conversation, or "".
         quantization: Number format of most of its weights, such as `Q8_0`.
         parameters: Number of weights.
-        size_bytes: Size of the file.
-        kv_bytes_per_token: Key-value cache one token takes in f16; 0 if it cannot be told.
+        size_bytes: Size of all its files.
+        kv_bytes_per_token: Key-value cache one token takes in f16; 0 for models without one.
     """
 
     architecture: str
     name: str
     context_tokens: int
+    layers: int
     dimensions: int
+    inner_dimensions: int
+    vocabulary: int
     is_causal: bool
-    has_chat_template: bool
+    chat_template: str
     quantization: str
     parameters: int
     size_bytes: int
@@ -69,6 +79,7 @@ class ModelInfo:
 class _Tensors:
     parameters: int
     quantization: str
+    vocabulary: int
     end: int
 
 
@@ -101,25 +112,27 @@ class _Cursor:
     def string(self) -> str:
         return self.take(self.count(_U64)).decode("utf-8", "replace")
 
-    def value(self, kind: int) -> Scalar | None:
-        """Read a value; arrays are skipped and read as None."""
+    def value(self, kind: int) -> Value | None:
+        """Read a value; arrays other than short ones of numbers are skipped and read as None."""
         if kind == _STRING:
             return self.string()
         if kind == _ARRAY:
-            self._skip_array()
-            return None
+            return self._array()
         if kind not in _SCALARS:
             raise ModelFileError("the model file is damaged; download it again")
         return self.scalar(_SCALARS[kind])
 
-    def _skip_array(self) -> None:
+    def _array(self) -> tuple[int, ...] | None:
         kind = self.count(_U32)
         count = self.count(_U64)
+        if kind in _SCALARS and count <= _KEPT_NUMBERS:
+            return tuple(int(self.scalar(_SCALARS[kind])) for _ in range(count))
         if kind in _SCALARS:
             self.at += count * _SCALARS[kind].size
-            return
+            return None
         for _ in range(count):
             self.value(kind)
+        return None
 
 
 def read_model_info(path: Path) -> ModelInfo:
@@ -138,7 +151,7 @@ def read_model_info(path: Path) -> ModelInfo:
             if file.read(4) != b"GGUF":
                 raise ModelFileError("the model file is not a GGUF file; set model to a .gguf file")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-                return _read(view, size)
+                return _read(view, size, _all_parts_bytes(path))
     except FileNotFoundError:
         raise ModelFileError("the model file does not exist; check the model setting") from None
     except (struct.error, RecursionError):
@@ -148,7 +161,7 @@ def read_model_info(path: Path) -> ModelInfo:
         raise ModelFileError(f"the model file cannot be read: {reason}") from error
 
 
-def _read(view: mmap.mmap, size: int) -> ModelInfo:
+def _read(view: mmap.mmap, size: int, all_bytes: int) -> ModelInfo:
     cursor = _Cursor(view)
     cursor.at = 4
     if cursor.scalar(_U32) not in (2, 3):
@@ -167,23 +180,27 @@ def _read(view: mmap.mmap, size: int) -> ModelInfo:
         architecture=architecture,
         name=_text(metadata, "general.name"),
         context_tokens=_whole(metadata, f"{architecture}.context_length"),
+        layers=_whole(metadata, f"{architecture}.block_count"),
         dimensions=_whole(metadata, f"{architecture}.embedding_length"),
+        inner_dimensions=max(_numbers(metadata, f"{architecture}.feed_forward_length"), default=0),
+        vocabulary=tensors.vocabulary,
         is_causal=metadata.get(f"{architecture}.attention.causal") is not False,
-        has_chat_template="tokenizer.chat_template" in metadata,
+        chat_template=_text(metadata, "tokenizer.chat_template"),
         quantization=tensors.quantization,
         parameters=tensors.parameters,
-        size_bytes=size,
+        size_bytes=all_bytes,
         kv_bytes_per_token=_kv_bytes_per_token(metadata, architecture),
     )
 
 
 def _read_tensors(cursor: _Cursor, count: int, alignment: int) -> _Tensors:
-    parameters = 0
-    end = 0
+    parameters = vocabulary = end = 0
     weights: Counter[str] = Counter()
     for _ in range(count):
-        cursor.string()
+        name = cursor.string()
         shape = [cursor.count(_U64) for _ in range(cursor.count(_U32))]
+        if name == "token_embd.weight":
+            vocabulary = shape[-1]
         kind = cursor.count(_U32)
         offset = cursor.count(_U64)
         elements = prod(shape)
@@ -198,33 +215,50 @@ def _read_tensors(cursor: _Cursor, count: int, alignment: int) -> _Tensors:
         end = max(end, offset + elements // block * block_bytes)
     step = alignment or _DEFAULT_ALIGNMENT
     start = (cursor.at + step - 1) // step * step
-    return _Tensors(parameters, weights.most_common(1)[0][0] if weights else "", start + end)
+    most = weights.most_common(1)[0][0] if weights else ""
+    return _Tensors(parameters, most, vocabulary, start + end)
 
 
-def _kv_bytes_per_token(metadata: dict[str, Scalar | None], architecture: str) -> int:
+def _all_parts_bytes(path: Path) -> int:
+    """Size of a model's file, or of all of them where it comes in several."""
+    part = _PART.search(path.name)
+    if part is None:
+        return path.stat().st_size
+    stem, count = path.name[: part.start()], part[1]
+    names = [f"{stem}-{number:05}-of-{count}.gguf" for number in range(1, int(count) + 1)]
+    return sum(path.with_name(name).stat().st_size for name in names)
+
+
+def _kv_bytes_per_token(metadata: dict[str, Value | None], architecture: str) -> int:
     """Size of one token's keys and values in f16, over all layers."""
 
     def read(key: str) -> int:
         return _whole(metadata, f"{architecture}.{key}")
 
-    heads = read("attention.head_count")
-    kv_heads_key = f"{architecture}.attention.head_count_kv"
-    by_layer = metadata.get(kv_heads_key, heads) is None
-    compressed = f"{architecture}.attention.kv_lora_rank" in metadata
-    if heads == 0 or by_layer or compressed:
+    layers = read("block_count")
+    heads = _numbers(metadata, f"{architecture}.attention.head_count")
+    kv_heads = _numbers(metadata, f"{architecture}.attention.head_count_kv") or heads
+    if not any(heads):
         return 0
-    head_size = read("embedding_length") // heads
+    head_size = read("embedding_length") // max(heads)
     keys = read("attention.key_length") or head_size
     values = read("attention.value_length") or head_size
-    kv_heads = read("attention.head_count_kv") or heads
-    return read("block_count") * kv_heads * (keys + values) * 2
+    # One number holds for all layers; else each layer has its own, and some keep no cache.
+    kv_heads_in_all = sum(kv_heads[:layers]) if len(kv_heads) > 1 else layers * sum(kv_heads)
+    return kv_heads_in_all * (keys + values) * 2
 
 
-def _text(metadata: dict[str, Scalar | None], key: str) -> str:
+def _text(metadata: dict[str, Value | None], key: str) -> str:
     value = metadata.get(key)
     return value if isinstance(value, str) else ""
 
 
-def _whole(metadata: dict[str, Scalar | None], key: str) -> int:
+def _whole(metadata: dict[str, Value | None], key: str) -> int:
     value = metadata.get(key)
     return value if isinstance(value, int) else 0
+
+
+def _numbers(metadata: dict[str, Value | None], key: str) -> tuple[int, ...]:
+    """Give the numbers of a key that has one, or one for each layer."""
+    value = metadata.get(key)
+    return value if isinstance(value, tuple) else (value,) if isinstance(value, int) else ()

@@ -7,94 +7,85 @@ sequences have cells of their own, so that an answer does not depend on what run
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from backends.llama_cpp.frames import EndRow, PieceRow, Step
-from backends.llama_cpp.model import CHUNK_TOKENS, LoadedModel
-from backends.llama_cpp.sampling import Chooser, DeadEndError
-from backends.llama_cpp.text_stream import TextStream
+from backends.llama_cpp.answers import Answer
+from backends.llama_cpp.frames import EndRow, LogprobRow, Paused, PieceRow, Progress, Step
+from backends.llama_cpp.loop_model import LoopModel
+from backends.llama_cpp.model import CHUNK_TOKENS
+from backends.llama_cpp.sampling import DeadEndError, Logits, log_probabilities
+from backends.llama_cpp.saved_states import SavedStates
+from backends.llama_cpp.slots import Slots
 from backends.messages import FinishReason
-
-Tokens = NDArray[np.int32]
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Answer:
-    """One call: its prompt, and how far its answer has come.
-
-    Attributes:
-        past: Tokens whose cells are in the context.
-        latest: The newest token, not yet computed.
-        unsaid: Tokens not yet reported with a piece.
-    """
-
-    id: int
-    prompt: Tokens
-    max_tokens: int
-    chooser: Chooser
-    text: TextStream
-    slot: int = -1
-    past: int = 0
-    latest: int = -1
-    generated: int = 0
-    cached: int = 0
-    unsaid: int = 0
-
-    @property
-    def prefilled(self) -> bool:
-        """Whether the whole prompt has been computed."""
-        return self.past >= len(self.prompt)
-
-
-def _no_tokens() -> Tokens:
-    return np.zeros(0, np.int32)
-
-
-@dataclass(slots=True)
-class _Slot:
-    """One sequence of the context; `kept` is the part of a prompt whose cells are there."""
-
-    answer: Answer | None = None
-    kept: Tokens = field(default_factory=_no_tokens)
 
 
 class InferenceLoop:
-    """All answers of one model. Every method is called on the thread that decodes.
+    """All answers of one model. Every method is called on the thread that decodes, between steps.
 
-    Invariant: a slot belongs to at most one answer, and an answer leaves its slot in the step
-    that ends or follows its cancellation.
+    Invariant: an answer waits, runs or is paused until it ends or is cancelled, and then holds no
+    slot and no file (`tests/backends/llama_cpp/test_loop.py`).
     """
 
-    def __init__(self, model: LoadedModel, report: Callable[[Step], None]) -> None:
+    def __init__(
+        self, model: LoopModel, saved: SavedStates, report: Callable[[Step | Paused], None]
+    ) -> None:
         self._model = model
+        self._saved = saved
         self._report = report
-        self._slots = [_Slot() for _ in range(model.slots)]
+        self._slots = Slots(model, saved)
         self._waiting: deque[Answer] = deque()
         self._answers: list[Answer] = []
+        self._paused: dict[int, Answer] = {}
         self._prefill_turn = True
         self._pieces: list[PieceRow] = []
         self._ends: list[EndRow] = []
+        self._logprobs: list[LogprobRow] = []
 
     def submit(self, answer: Answer) -> None:
         """Put an answer in line for a slot."""
         self._waiting.append(answer)
 
     def cancel(self, id: int) -> None:  # noqa: A002 - the word of the protocol
-        """Drop an answer, wherever it is; an unknown id has already ended."""
-        for answer in [*self._waiting, *self._answers]:
-            if answer.id == id:
-                self._release(answer)
+        """Drop an answer, wherever it is, and what it left in files.
+
+        An unknown id has ended, or stood still when the worker before this one died.
+        """
+        answer = self._paused.pop(id, None) or self._take_out(id)
+        if answer is None:
+            self._saved.drop(id)
+        else:
+            self._release(answer)
+
+    def pause(self, id: int) -> None:  # noqa: A002 - the word of the protocol
+        """Let an answer stand still and report how far it is; an unknown id has already ended."""
+        answer = self._take_out(id)
+        if answer is None:
+            return
+        self._slots.park(answer)
+        self._paused[id] = answer
+        progress = Progress(said=answer.said, cached=answer.cached)
+        self._report(Paused(event="paused", id=id, progress=progress))
+
+    def resume(self, id: int) -> None:  # noqa: A002 - the word of the protocol
+        """Go on with a paused answer: in its slot, or in line for one."""
+        answer = self._paused.pop(id, None)
+        if answer is None:
+            return
+        if answer.slot < 0:
+            self._waiting.append(answer)
+        else:
+            self._slots.take(answer)
+            self._answers.append(answer)
 
     def step(self) -> bool:
         """Do one decode step; False if there is nothing to do."""
-        self._admit()
+        while self._waiting and self._slots.take(self._waiting[0]):
+            self._answers.append(self._waiting.popleft())
         if not self._answers:
             return False
-        reading = [answer for answer in self._answers if not answer.prefilled]
-        writing = [answer for answer in self._answers if answer.prefilled]
+        reading = [answer for answer in self._answers if not answer.is_prefilled]
+        writing = [answer for answer in self._answers if answer.is_prefilled]
         if reading and (self._prefill_turn or not writing):
             self._prefill(reading[0])
             self._prefill_turn = False
@@ -104,76 +95,24 @@ class InferenceLoop:
         self._flush()
         return True
 
-    # --- slots ---------------------------------------------------------------------------------
-
-    def _admit(self) -> None:
-        while self._waiting:
-            free = [at for at, slot in enumerate(self._slots) if slot.answer is None]
-            if not free:
-                return
-            answer = self._waiting.popleft()
-            at = max(free, key=lambda slot: self._fitness(slot, answer.prompt))
-            self._take_slot(at, answer)
-
-    def _fitness(self, at: int, prompt: Tokens) -> tuple[int, int, int]:
-        """The longest kept prefix wins, then the slot that keeps least, then the lowest.
-
-        A slot that would lose most of what it keeps is left alone: a prefix can be copied from it.
-        """
-        kept, reusable = len(self._slots[at].kept), self._reusable(at, prompt)
-        return (reusable if 2 * reusable >= kept else 0, -kept, -at)
-
-    def _take_slot(self, at: int, answer: Answer) -> None:
-        reused = self._reusable(at, answer.prompt)
-        if not self._model.forget(at, reused):
-            # Recurrent models cannot drop a part of a sequence.
-            self._model.forget(at, 0)
-            reused = 0
-        answer.slot = at
-        answer.past = answer.cached = reused
-        self._slots[at] = _Slot(answer, answer.prompt[:reused])
-        self._answers.append(answer)
-
-    def _reusable(self, at: int, prompt: Tokens) -> int:
-        """Tokens of the prompt that the slot holds, cut to whole chunks.
-
-        Only prompts are kept, never answers: an answer's cells were computed one by one and may
-        differ in their last bits from those of a prompt.
-        """
-        kept = self._slots[at].kept
-        size = min(len(kept), len(prompt) - 1)
-        different = np.flatnonzero(kept[:size] != prompt[:size])
-        shared = int(different[0]) if len(different) else size
-        return shared - shared % CHUNK_TOKENS
+    def _take_out(self, id: int) -> Answer | None:  # noqa: A002 - the word of the protocol
+        for line in (self._waiting, self._answers):
+            for answer in line:
+                if answer.id == id:
+                    line.remove(answer)
+                    return answer
+        return None
 
     def _release(self, answer: Answer) -> None:
         answer.chooser.close()
-        if answer in self._waiting:
-            self._waiting.remove(answer)
-            return
-        self._answers.remove(answer)
-        self._slots[answer.slot].answer = None
-
-    def _share(self, answer: Answer) -> None:
-        """Copy the beginning of a prompt from a slot that has more of it.
-
-        Done when the prompt's turn comes, not when it gets its slot: where agents start together
-        with one system prompt, the first computes it and the others copy it.
-        """
-        source = max(range(len(self._slots)), key=lambda at: self._reusable(at, answer.prompt))
-        shared = self._reusable(source, answer.prompt)
-        if shared <= answer.past:
-            return
-        if not self._model.copy(source, answer.slot, shared):
-            self._model.forget(answer.slot, 0)
-            shared = 0
-        answer.past = answer.cached = shared
+        self._slots.free(answer)
+        self._saved.drop(answer.id)
 
     # --- steps ---------------------------------------------------------------------------------
 
     def _prefill(self, answer: Answer) -> None:
         if answer.past == answer.cached:
-            self._share(answer)
+            self._slots.share(answer)
         start = answer.past
         end = min(len(answer.prompt), start - start % CHUNK_TOKENS + CHUNK_TOKENS)
         count = end - start
@@ -186,8 +125,8 @@ class InferenceLoop:
         self._model.use_threads(lone=self._model.threads, many=self._model.threads)
         self._model.decode(count)
         answer.past = end
-        self._slots[answer.slot].kept = answer.prompt[:end]
-        if answer.prefilled:
+        self._slots.keep(answer)
+        if answer.is_prefilled:
             self._advance([answer])
 
     def _generate(self, writing: list[Answer]) -> None:
@@ -195,7 +134,7 @@ class InferenceLoop:
         computed = self._with_padding(writing)
         rows = self._model.rows
         for row, (slot, answer) in enumerate(computed):
-            rows.token[row] = 0 if answer is None else answer.latest
+            rows.token[row] = 0 if answer is None else answer.next_input
             rows.position[row] = 0 if answer is None else answer.past
             rows.sequence[row] = slot
             rows.output[row] = answer is not None
@@ -218,18 +157,11 @@ class InferenceLoop:
         for at in list(wanted):
             if at - 1 in wanted or at + 1 in wanted:
                 continue
-            idle = [
-                near
-                for near in (at + 1, at - 1)
-                if 0 <= near < len(self._slots) and self._slots[near].answer is None
-            ]
-            if idle:
-                near = min(idle, key=lambda slot: len(self._slots[slot].kept))
-                self._slots[near] = _Slot()
-                self._model.forget(near, 0)
-                wanted[near] = None
-            else:
+            neighbour = self._slots.lend_neighbour(at)
+            if neighbour is None:
                 lone = 1
+            else:
+                wanted[neighbour] = None
         self._model.use_threads(lone=lone, many=self._model.threads)
         return sorted(wanted.items())
 
@@ -238,27 +170,41 @@ class InferenceLoop:
         logits = self._model.logits(len(answers))
         likeliest: list[int] = logits.argmax(axis=1).tolist()
         for row, answer in enumerate(answers):
+            if not answer.is_caught_up:
+                continue
             try:
                 token = answer.chooser.choose(logits[row], likeliest[row])
             except DeadEndError:
                 self._end(answer, "length")
                 continue
-            self._take(answer, token)
+            self._take(answer, token, logits[row])
 
-    def _take(self, answer: Answer, token: int) -> None:
+    def _take(self, answer: Answer, token: int, logits: Logits) -> None:
         if token in self._model.vocab.endings:
             self._end(answer, "stop")
             return
-        answer.latest = token
-        answer.generated += 1
+        answer.said.append(token)
         answer.unsaid += 1
-        text = answer.text.push(self._model.vocab.piece(token))
+        if answer.logprobs is not None:
+            self._tell_logprob(answer, token, logits, answer.logprobs)
+        text = answer.push(token, self._model.vocab.piece(token))
         if text:
             self._say(answer, text)
         if answer.text.stopped:
             self._end(answer, "stop")
-        elif answer.generated >= answer.max_tokens:
+        elif len(answer.said) >= answer.max_tokens:
             self._end(answer, "length")
+
+    def _tell_logprob(self, answer: Answer, token: int, logits: Logits, count: int) -> None:
+        def text(of: int) -> str:
+            return answer.bytes_of(of, self._model.vocab.piece(of)).decode("utf-8", "replace")
+
+        chosen, *likeliest = log_probabilities(logits, token, count)
+        self._logprobs.append(
+            LogprobRow(
+                answer.id, text(token), chosen[1], [(text(of), value) for of, value in likeliest]
+            )
+        )
 
     def _say(self, answer: Answer, text: str) -> None:
         self._pieces.append(PieceRow(answer.id, text, answer.unsaid))
@@ -269,11 +215,13 @@ class InferenceLoop:
         if rest or answer.unsaid:
             self._say(answer, rest)
         self._ends.append(
-            EndRow(answer.id, reason, len(answer.prompt), answer.cached, answer.generated)
+            EndRow(answer.id, reason, len(answer.prompt), answer.cached, len(answer.said))
         )
+        self._answers.remove(answer)
         self._release(answer)
 
     def _flush(self) -> None:
-        if self._pieces or self._ends:
-            self._report(Step(event="step", pieces=self._pieces, ends=self._ends))
-            self._pieces, self._ends = [], []
+        if self._pieces or self._ends or self._logprobs:
+            step = Step(event="step", pieces=self._pieces, ends=self._ends, logprobs=self._logprobs)
+            self._report(step)
+            self._pieces, self._ends, self._logprobs = [], [], []

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CPU_INFO = Path("/proc/cpuinfo")
+_MEMORY_INFO = Path("/proc/meminfo")
 _LIMITS = Path("/sys/fs/cgroup")
 
 
@@ -18,12 +19,14 @@ class Machine:
         has_amx: Whether the CPU has Intel's matrix tiles.
         cores: Physical cores this process may use, at least 1.
         memory_bytes: Main memory this process may use; 0 where it cannot be told.
+        spare_bytes: How much of it was free when it was looked at, or could be freed at once.
     """
 
     cpu: str
     has_amx: bool
     cores: int
     memory_bytes: int
+    spare_bytes: int = 0
 
     @property
     def default_threads(self) -> int:
@@ -41,11 +44,13 @@ def read_machine(limits: Path = _LIMITS) -> Machine:
     if quota is not None:
         # Threads beyond the quota would spin while the others are stopped.
         usable = min(usable or 1, max(1, int(quota[1]) // int(quota[2])))
+    memory_bytes = _memory_bytes(_read(limits / "memory.max"))
     return Machine(
         cpu=name.group(1) if name else "",
         has_amx=re.search(r"^flags\s*:.*\bamx_tile\b", text, re.MULTILINE) is not None,
         cores=max(1, min(len(set(places)) or usable or 1, usable or 1)),
-        memory_bytes=_memory_bytes(_read(limits / "memory.max")),
+        memory_bytes=memory_bytes,
+        spare_bytes=_spare_bytes(memory_bytes, limits),
     )
 
 
@@ -56,6 +61,18 @@ def _memory_bytes(limit: str) -> int:
         whole = 0
     # Without a limit the text is `max`.
     return min(whole or int(limit), int(limit)) if limit.strip().isdigit() else whole
+
+
+def _spare_bytes(memory_bytes: int, limits: Path) -> int:
+    available = re.search(r"^MemAvailable:\s*(\d+) kB$", _read(_MEMORY_INFO), re.MULTILINE)
+    spare = int(available[1]) * 1024 if available else memory_bytes
+    used = _read(limits / "memory.current").strip()
+    if used.isdigit():
+        # Pages of files count as used, but are given up before anything is refused.
+        cached = re.search(r"^inactive_file (\d+)$", _read(limits / "memory.stat"), re.MULTILINE)
+        held = int(used) - (int(cached[1]) if cached else 0)
+        spare = min(spare, max(0, memory_bytes - held))
+    return spare
 
 
 def _read(path: Path) -> str:

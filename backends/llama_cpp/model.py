@@ -5,7 +5,7 @@ batch holds, logits only of rows that asked for them, one thread on the context.
 """
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +77,12 @@ class Vocab:
         """Tokens every prompt must begin with."""
         bos = self._library.llama_vocab_bos(self.pointer)
         return [bos] if bos >= 0 and self._library.llama_vocab_get_add_bos(self.pointer) else []
+
+    def tokens_of(self, texts: Collection[str]) -> dict[int, bytes]:
+        """Control tokens that stand for one of the texts, with their bytes."""
+        return {
+            token: text.encode() for token in self._special if (text := self._text(token)) in texts
+        }
 
     def control_texts(self) -> list[str]:
         """Texts that would be read as control tokens."""
@@ -227,6 +233,11 @@ class LoadedModel:
         pointer = self._library.llama_get_logits(self._context)
         return _view(pointer, outputs * self.vocab.size).reshape(outputs, self.vocab.size)
 
+    def close(self) -> None:
+        """Free weights and context; nothing else may be called after it."""
+        self._library.llama_free(self._context)
+        self._library.llama_model_free(self._model)
+
     def use_threads(self, *, lone: int, many: int) -> None:
         """Set the threads for a decode of one row and for larger ones."""
         self._library.llama_set_n_threads(self._context, lone, many)
@@ -243,6 +254,24 @@ class LoadedModel:
         # Part of a sequence cannot be copied where sequences have cells of their own.
         self._library.llama_memory_seq_cp(self._memory, source, target, -1, -1)
         return self.forget(target, count)
+
+    def save(self, sequence: int) -> NDArray[np.uint8]:
+        """Copy a sequence's cells out, shape `(size_bytes,)`."""
+        size = self._library.llama_state_seq_get_size(self._context, sequence)
+        state = np.empty(size, np.uint8)
+        taken = self._library.llama_state_seq_get_data(
+            self._context, _bytes_at(state), size, sequence
+        )
+        return state[:taken]
+
+    def load(self, sequence: int, state: NDArray[np.uint8]) -> bool:
+        """Fill an empty sequence; False, and still empty, if the state does not fit."""
+        taken = self._library.llama_state_seq_set_data(
+            self._context, _bytes_at(state), state.nbytes, sequence
+        )
+        if taken != state.nbytes:
+            self.forget(sequence, 0)
+        return taken == state.nbytes
 
     def embed(self, tokens: list[int]) -> NDArray[np.float32]:
         """Pooled embedding of one text, not normalised, shape `(dimensions,)`."""
@@ -297,3 +326,7 @@ def _view(pointer: FloatPtr, size: int) -> NDArray[np.float32]:
     assert pointer, "output of rows that did not ask for it"
     floats = (ctypes.c_float * size).from_address(ctypes.addressof(pointer.contents))
     return np.ctypeslib.as_array(floats)
+
+
+def _bytes_at(state: NDArray[np.uint8]) -> object:
+    return state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))

@@ -1,13 +1,14 @@
 """One model's worker process, seen from the kernel: started at need, restarted when it dies.
 
 States: `idle` until the first call, then `starting`, `ready` or `failed`. A failed worker is
-started again by the next call once its back-off is over; until then calls fail at once.
+started again by the next call once its back-off is over; until then calls fail at once. One that
+leaves, for want of room or of use, is `idle` again.
 """
 
 import logging
 import math
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 
 import anyio
@@ -31,18 +32,26 @@ from backends.llama_cpp.frames import (
     Event,
     FrameDecoder,
     FrameError,
+    LogprobRow,
     Mode,
-    PieceRow,
+    Pause,
+    Progress,
     Refused,
+    Resume,
     Start,
+    StateFolder,
+    Step,
     encode_frame,
 )
-from backends.llama_cpp.gguf_info import ModelFileError, ModelInfo, read_model_info
+from backends.llama_cpp.gguf_info import ModelFileError, read_model_info
 from backends.llama_cpp.machine import Machine, read_machine
+from backends.llama_cpp.memory_plan import in_words, plan_memory
 from backends.llama_cpp.pipes import log_lines, write_frames
+from backends.llama_cpp.pool import ModelPool, Standing, shortage, spare_memory
 from backends.llama_cpp.probe import extra_buffers_work
-from backends.llama_cpp.settings import CONTEXT_CAP_TOKENS, LlamaSettings
+from backends.llama_cpp.settings import LlamaSettings
 from backends.llama_cpp.spawn import end_process, open_worker
+from backends.llama_cpp.state_folders import open_state_folders, sweep
 from backends.messages import CoreState
 
 logger = logging.getLogger(__name__)
@@ -50,7 +59,6 @@ logger = logging.getLogger(__name__)
 BACK_OFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _GRACE_SECONDS = 1.0
 _READ_BYTES = 64 * 1024
-_GIB = 1024**3
 _CLOSED = "the model is being closed"
 _TOO_SLOW = "the model did not load in time; raise start_deadline_seconds"
 
@@ -60,20 +68,36 @@ class _StartFailedError(Exception):
 
 
 class WorkerProcess:
-    """The worker of one model.
+    """The worker of one model, which is a tenant of the pool while it runs.
 
     Runs on one event loop; state changes between awaits, so that no lock is needed.
     """
 
-    def __init__(self, *, settings: LlamaSettings, mode: Mode, tasks: TaskGroup) -> None:
+    def __init__(
+        self,
+        *,
+        settings: LlamaSettings,
+        mode: Mode,
+        pool: ModelPool,
+        folders: Sequence[StateFolder],
+        tasks: TaskGroup,
+    ) -> None:
         self._settings = settings
         self._mode: Mode = mode
+        self._pool = pool
         self._tasks = tasks
         self._ids = count(1)
         self._calls: dict[int, Call] = {}
         self._outbox: MemoryObjectSendStream[bytes] | None = None
         self._kill: Callable[[], None] = lambda: None
-        self._settled = anyio.Event()
+        # Of the worker that runs or comes: it has room; it is ready or has failed; it is gone.
+        self._housed, self._settled, self._gone = anyio.Event(), anyio.Event(), anyio.Event()
+        self._line = anyio.CancelScope()
+        self._need_bytes = 0
+        self._waiting = 0
+        self._folders = folders
+        self._leaving = False
+        self._last_used = -math.inf
         self._failures = 0
         self._not_before = -math.inf
         self._caution = ""
@@ -87,7 +111,38 @@ class WorkerProcess:
         """One line for people: why it failed, or what is special about it."""
         if self.state == "failed":
             return self._failure
+        if self.state == "starting" and self._need_bytes and not self._housed.is_set():
+            return shortage(self._need_bytes, self._pool)
         return "; ".join(filter(None, (self._settings.note, self._caution)))
+
+    @property
+    def name(self) -> str:
+        """The model as people know it."""
+        return self._settings.name
+
+    @property
+    def memory_bytes(self) -> int:
+        """Main memory that is set aside for it; 0 while it does not run."""
+        return self._pool.held.get(self, 0)
+
+    @property
+    def standing(self) -> Standing:
+        """How far it is between coming and being gone."""
+        if self._leaving:
+            return "leaving"
+        if self.state != "ready" or self._waiting:
+            return "coming"
+        return "used" if self._calls else "unused"
+
+    @property
+    def last_used(self) -> float:
+        """When it fell into disuse; the present while it has not."""
+        return self._last_used if self.standing == "unused" else anyio.current_time()
+
+    def leave(self) -> None:
+        """Let the worker end with the last of its calls; new ones wait for the next worker."""
+        self._leaving = True
+        self._end_if_left()
 
     @asynccontextmanager
     async def open_call(self, command: Callable[[int], Command]) -> AsyncGenerator[Call]:
@@ -112,20 +167,64 @@ class WorkerProcess:
             self._calls.pop(call.id, None)
             if not call.over:
                 self._send(encode_frame(Cancel(op="cancel", id=call.id)))
+            self._last_used = anyio.current_time()
+            self._end_if_left()
+            self._pool.look_again()
+
+    async def pause(self, call: Call) -> bool:
+        """Let a call stand still when the step that runs is done; False if the call has ended."""
+        self._send(encode_frame(Pause(op="pause", id=call.id)))
+        return await call.stands_still()
+
+    async def resume(self, call: Call, command: Callable[[int, Progress], Command]) -> None:
+        """Go on with a paused call: with `command` where its worker has died meanwhile.
+
+        Raises:
+            BackendUnavailableError: A new worker cannot be started.
+        """
+        if call.is_lost:
+            await self._become_ready()
+        assert call.progress is not None, "resumed without a pause"
+        again = command(call.id, call.progress)
+        self._send(encode_frame(again if call.is_lost else Resume(op="resume", id=call.id)))
+        call.go_on()
 
     # --- starting ------------------------------------------------------------------------------
 
     async def _become_ready(self) -> None:
-        if self.state in {"idle", "failed"}:
-            if anyio.current_time() < self._not_before:
-                raise self._unavailable(self._failure)
-            self.state = "starting"
-            self._settled = anyio.Event()
-            self._tasks.start_soon(self._run, name=f"worker of {self._settings.name}")
-        # Bounded: `_run` settles within its deadlines.
-        await self._settled.wait()
-        if self.state != "ready":
+        deadline = anyio.current_time() + self._settings.room_deadline_seconds
+        self._waiting += 1
+        try:
+            while self.state != "ready" or self._leaving:
+                await self._become_housed(deadline)
+                # Bounded: `_run` settles within its deadlines.
+                await self._settled.wait()
+                if self.state == "failed":
+                    raise self._unavailable(self._failure)
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                # What nobody waits for any more leaves the line.
+                self._line.cancel()
+            self._pool.look_again()
+
+    async def _become_housed(self, deadline: float) -> None:
+        with anyio.CancelScope(deadline=deadline) as scope:
+            if self._leaving:
+                await self._gone.wait()
+            if self.state in {"idle", "failed"}:
+                self._begin()
+            await self._housed.wait()
+        if scope.cancelled_caught:
+            raise self._unavailable(shortage(self._need_bytes, self._pool))
+
+    def _begin(self) -> None:
+        if anyio.current_time() < self._not_before:
             raise self._unavailable(self._failure)
+        self.state = "starting"
+        self._housed, self._settled, self._gone = anyio.Event(), anyio.Event(), anyio.Event()
+        self._line = anyio.CancelScope()
+        self._tasks.start_soon(self._run, name=f"worker of {self._settings.name}")
 
     async def _run(self) -> None:
         failure = _CLOSED
@@ -139,12 +238,20 @@ class WorkerProcess:
             logger.exception("a llama.cpp worker could not be run")
             failure = "the worker process could not be run; see the log"
         finally:
-            self._fail(failure)
+            self._outbox = None
+            if self._leaving and not self._is_working:
+                self.state = "idle"
+            else:
+                self._fail(failure)
+            for call in self._calls.values():
+                call.lose(self._unavailable(failure))
+            self._leaving = False
+            for event in (self._housed, self._settled, self._gone):
+                event.set()
 
     def _fail(self, failure: str) -> None:
         self.state = "failed"
         self._failure = failure
-        self._outbox = None
         wait = BACK_OFF_SECONDS[min(self._failures, len(BACK_OFF_SECONDS) - 1)]
         self._failures += 1
         self._not_before = math.inf if failure == _CLOSED else anyio.current_time() + wait
@@ -153,18 +260,36 @@ class WorkerProcess:
             "a llama.cpp worker has ended",
             extra={"model": self._settings.name, "reason": failure, "back_off_seconds": wait},
         )
-        for call in self._calls.values():
-            call.fail(self._unavailable(failure))
-        self._settled.set()
 
     async def _serve(self) -> str:
-        """Run one worker process until it ends; say why it ended."""
+        """Run one worker process, once there is room, until it ends; say why it ended."""
         info = await to_thread.run_sync(read_model_info, self._settings.model)
-        machine = await to_thread.run_sync(read_machine)
-        start = self._start_command(machine)
         if self._mode == "generate" and not info.is_causal:
             raise _StartFailedError("the model generates no text; set a language model")
-        self._check_memory(info, machine)
+        plan = plan_memory(info, self._settings)
+        if plan.total_bytes > self._pool.budget_bytes:
+            raise _StartFailedError(
+                f"the model needs {plan}, and there are {in_words(self._pool.budget_bytes)} for"
+                " models; lower slots or context_tokens, take a smaller model, or raise"
+                " model_memory_mb"
+            )
+        self._need_bytes = plan.total_bytes
+        with self._line:
+            await self._pool.enter(self, plan.total_bytes)
+        try:
+            if self._line.cancelled_caught:
+                self._leaving = True
+                return ""
+            self._housed.set()
+            return await self._serve_housed()
+        finally:
+            self._pool.exit(self)
+
+    async def _serve_housed(self) -> str:
+        machine = await to_thread.run_sync(read_machine)
+        standing = [call.id for call in self._calls.values() if call.is_lost]
+        await to_thread.run_sync(sweep, self._folders, standing)
+        start = self._start_command(machine)
         deadline = self._settings.start_deadline_seconds
         works = await extra_buffers_work(start, machine, self._settings.cache_dir, deadline)
         self._caution = "" if works else "AMX is off: this build of llama.cpp crashes with it"
@@ -180,6 +305,7 @@ class WorkerProcess:
                 assert process.stderr is not None
                 group.start_soon(log_lines, process.stderr, self._settings.name)
                 group.start_soon(write_frames, process.stdin, frames)
+                group.start_soon(self._leave_in_disuse)
                 outbox.send_nowait(encode_frame(start))
                 self._outbox, self._kill = outbox, process.kill
                 failure = await self._read(process.stdout)
@@ -207,22 +333,29 @@ class WorkerProcess:
             flash_attention=settings.flash_attention,
             kv_type=settings.kv_type,
             extra_buffers=True,
+            states=list(self._folders),
         )
 
-    def _check_memory(self, info: ModelInfo, machine: Machine) -> None:
-        """Refuse what cannot fit: the system would end some process, perhaps another one."""
-        settings = self._settings
-        if settings.gpu_layers or self._mode == "embed" or not machine.memory_bytes:
-            return
-        tokens = settings.context_tokens or min(info.context_tokens, CONTEXT_CAP_TOKENS)
-        share = 0.54 if settings.kv_type == "q8_0" else 1.0
-        cache_bytes = int(tokens * settings.slots * info.kv_bytes_per_token * share)
-        if info.size_bytes + cache_bytes > machine.memory_bytes:
-            raise _StartFailedError(
-                f"the model needs {(info.size_bytes + cache_bytes) / _GIB:.1f} GiB of memory,"
-                f" this machine has {machine.memory_bytes / _GIB:.1f};"
-                " lower slots or context_tokens, or take a smaller model"
-            )
+    async def _leave_in_disuse(self) -> None:
+        after = self._settings.unload_after_seconds or math.inf
+        # Not polling: each time it sleeps to the first moment at which it may be due.
+        while (until := self.last_used + after) > anyio.current_time():  # noqa: ASYNC110
+            await anyio.sleep_until(until)
+        self.leave()
+
+    @property
+    def _is_working(self) -> bool:
+        return any(call.progress is None for call in self._calls.values())
+
+    def _end_if_left(self) -> None:
+        if self._leaving and not self._is_working:
+            self._outbox = None
+            # Those that stand still go on in the next worker: they may wait for a slot that a
+            # call has which waits for this worker to be gone.
+            for call in self._calls.values():
+                call.lose(self._unavailable("it has left memory for another model"))
+            with suppress(ProcessLookupError):
+                self._kill()
 
     # --- pipes ---------------------------------------------------------------------------------
 
@@ -258,7 +391,11 @@ class WorkerProcess:
 
     def _deliver(self, event: Event, body: bytes) -> None:
         if event["event"] == "step":
-            self._deliver_step(event["pieces"], event["ends"])
+            self._deliver_step(event)
+        elif event["event"] == "paused":
+            if call := self._calls.get(event["id"]):
+                call.stand_still(event["progress"])
+                self._end_if_left()
         elif event["event"] == "vectors":
             if call := self._calls.get(event["id"]):
                 call.finish(EndRow(event["id"], "stop", 0, 0, 0), body)
@@ -270,16 +407,20 @@ class WorkerProcess:
             self.context_tokens = event["context_tokens"]
             self.dimensions = event["dimensions"]
             self.state = "ready"
+            self._last_used = anyio.current_time()
             self._settled.set()
         else:
             raise _StartFailedError(event["reason"])
 
-    def _deliver_step(self, pieces: list[PieceRow], ends: list[EndRow]) -> None:
-        for id_, text, tokens in pieces:
+    def _deliver_step(self, step: Step) -> None:
+        for row in step["logprobs"]:
+            if call := self._calls.get(row[0]):
+                call.put_logprob(LogprobRow(*row))
+        for id_, text, tokens in step["pieces"]:
             if call := self._calls.get(id_):
                 call.put(text, tokens)
-        for row in ends:
-            end = EndRow(*row)
+        for ended in step["ends"]:
+            end = EndRow(*ended)
             if call := self._calls.get(end.id):
                 call.finish(end)
             self._failures = 0
@@ -289,12 +430,20 @@ class WorkerProcess:
 
 
 @asynccontextmanager
-async def open_worker_process(settings: LlamaSettings, mode: Mode) -> AsyncGenerator[WorkerProcess]:
-    """Hold a worker ready to be started; it ends with the block."""
+async def open_worker_process(
+    settings: LlamaSettings, mode: Mode, pool: ModelPool | None = None
+) -> AsyncGenerator[WorkerProcess]:
+    """Hold a worker ready to be started; it ends with the block.
+
+    Without a pool the model has all memory to itself that the machine can spare.
+    """
+    pool = pool or ModelPool(await to_thread.run_sync(spare_memory))
     failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
+    async with open_state_folders(settings) as folders, anyio.create_task_group() as tasks:
         try:
-            yield WorkerProcess(settings=settings, mode=mode, tasks=tasks)
+            yield WorkerProcess(
+                settings=settings, mode=mode, pool=pool, folders=folders, tasks=tasks
+            )
         except Exception as error:  # noqa: BLE001 - raised below, where no group wraps it
             failure = error
         tasks.cancel_scope.cancel()

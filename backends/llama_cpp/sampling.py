@@ -2,6 +2,10 @@
 
 import codecs
 import ctypes
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +19,14 @@ TOP_K = 40
 
 _TOKEN = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 _NEVER = np.float32(-np.inf)
+_SURROGATE = re.compile(rb"\xed[\xa0-\xbf]")
+_LEAST_LOGPROB = -9999.0
 
 Logits = NDArray[np.float32]
+"""One value for each token of the vocabulary."""
+
+LogitRows = NDArray[np.float32]
+"""Logits of several sequences, shape `(sequences, vocabulary)`."""
 
 
 class DeadEndError(Exception):
@@ -64,11 +74,13 @@ class Constraint:
 
     def continues_text(self, token: int) -> bool:
         """Whether the token's bytes keep the text valid UTF-8, which grammars do not check."""
+        text = self._partial + self._vocab.piece(token)
         try:
-            codecs.utf_8_decode(self._partial + self._vocab.piece(token), "strict", False)
+            codecs.utf_8_decode(text, "strict", False)
         except UnicodeDecodeError:
             return False
-        return True
+        # Half of a surrogate passes for unfinished, but nothing can finish it.
+        return _SURROGATE.search(text) is None
 
     def accept(self, token: int) -> None:
         """Go on with a token that is allowed; any other would end the process."""
@@ -90,16 +102,38 @@ class Constraint:
         self._library.llama_sampler_apply(self._sampler, ctypes.byref(tokens))  # type: ignore[arg-type]
 
 
-class Chooser:
-    """Chooses the tokens of one answer: greedy, or from a seeded distribution."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How tokens are chosen; see `backends.messages.GenerateRequest`. Temperature 0.0 is greedy."""
 
-    def __init__(
-        self, *, temperature: float, top_p: float, seed: int, constraint: Constraint | None
-    ) -> None:
-        self._temperature = temperature
-        self._top_p = top_p
-        self._random = np.random.default_rng(seed % 2**64) if temperature > 0.0 else None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int = 0
+
+    @property
+    def penalises(self) -> bool:
+        """Tokens of the answer so far change the choice of the next."""
+        penalties = (self.repeat_penalty, self.presence_penalty, self.frequency_penalty)
+        return penalties != (1.0, 0.0, 0.0)
+
+
+class Chooser:
+    """Chooses the tokens of one answer: greedy, or from a seeded distribution.
+
+    Each token takes the same number of draws, whatever it was chosen from, so that a chooser that
+    is told the tokens of an answer goes on exactly like the one that chose them.
+    """
+
+    def __init__(self, sampling: Sampling, constraint: Constraint | None) -> None:
+        self._sampling = sampling
         self._constraint = constraint
+        self._random = np.random.default_rng(sampling.seed % 2**64)
+        self._draws = 0 if sampling.temperature <= 0.0 else 1 if constraint is None else 2
+        self._said: Counter[int] = Counter()
 
     def choose(self, logits: Logits, likeliest: int) -> int:
         """The next token.
@@ -111,43 +145,85 @@ class Chooser:
         Raises:
             DeadEndError: The constraint leaves nothing to choose.
         """
-        if self._constraint is None:
-            return self._pick(logits, likeliest)
+        if self._said:
+            logits = self._penalise(logits)
+            likeliest = int(logits.argmax())
+        token = likeliest if not self._draws else self._draw(logits, _top(logits, TOP_K))
         # The first choice nearly always fits, and testing one token is a thousand times cheaper
         # than masking the vocabulary.
-        token = self._pick(logits, likeliest)
-        if not self._constraint.allows(token):
-            token = self._pick_allowed(self._constraint, logits)
-        self._constraint.accept(token)
+        if self._constraint is not None:
+            spare = self._random.random() if self._draws else 0.0
+            if not self._constraint.allows(token):
+                token = self._choose_allowed(self._constraint, logits, spare)
+            self._constraint.accept(token)
+        if self._sampling.penalises:
+            self._said[token] += 1
         return token
+
+    def go_on_after(self, tokens: Sequence[int]) -> None:
+        """Take tokens that another chooser of the same request has chosen."""
+        self._random.random(self._draws * len(tokens))
+        if self._constraint is not None:
+            for token in tokens:
+                self._constraint.accept(token)
+        if self._sampling.penalises:
+            self._said.update(tokens)
 
     def close(self) -> None:
         """Free what the answer's choice needed."""
         if self._constraint is not None:
             self._constraint.close()
 
-    def _pick_allowed(self, constraint: Constraint, logits: Logits) -> int:
-        masked = constraint.mask(logits)
-        while np.isfinite(masked).any():
-            token = self._pick(masked, int(masked.argmax()))
-            if constraint.continues_text(token):
-                return token
-            masked[token] = _NEVER
-        raise DeadEndError
+    def _penalise(self, logits: Logits) -> Logits:
+        sampling = self._sampling
+        tokens = np.fromiter(self._said, np.intp)
+        times = np.fromiter(self._said.values(), np.float32)
+        some = logits[tokens]
+        some = np.where(some > 0, some / sampling.repeat_penalty, some * sampling.repeat_penalty)
+        changed = logits.copy()
+        changed[tokens] = (
+            some - sampling.presence_penalty - np.float32(sampling.frequency_penalty) * times
+        )
+        return changed
 
-    def _pick(self, logits: Logits, likeliest: int) -> int:
-        if self._random is None:
-            return likeliest
-        size = min(TOP_K, len(logits))
-        some = np.argpartition(logits, -size)[-size:]
-        # By logit, then by id: the order must not depend on how the partition left them.
-        top: NDArray[np.intp] = some[np.lexsort((some, -logits[some]))]
-        scaled = (logits[top].astype(np.float64) - float(logits[top[0]])) / self._temperature
+    def _choose_allowed(self, constraint: Constraint, logits: Logits, drawn: float) -> int:
+        masked = constraint.mask(logits)
+        while True:
+            top = _top(masked, TOP_K)
+            top = top[np.isfinite(masked[top])]
+            if not len(top):
+                raise DeadEndError
+            whole = [token for token in top.tolist() if constraint.continues_text(token)]
+            if whole:
+                return self._draw(masked, np.array(whole), drawn) if self._draws else whole[0]
+            masked[top] = _NEVER
+
+    def _draw(self, logits: Logits, top: NDArray[np.intp], drawn: float | None = None) -> int:
+        """Draw one of the likeliest tokens, which come likeliest first."""
+        drawn = self._random.random() if drawn is None else drawn
+        sampling = self._sampling
+        scaled = (logits[top].astype(np.float64) - float(logits[top[0]])) / sampling.temperature
         weights = np.exp(scaled)
         weights /= weights.sum()
         before = np.cumsum(weights) - weights
-        weights[before >= self._top_p] = 0.0
+        weights[(before >= sampling.top_p) | (weights < sampling.min_p * weights[0])] = 0.0
         weights[0] = max(weights[0], np.finfo(np.float64).tiny)
         cumulative = np.cumsum(weights)
-        drawn = self._random.random() * cumulative[-1]
-        return int(top[min(int(np.count_nonzero(cumulative <= drawn)), size - 1)])
+        at = int(np.count_nonzero(cumulative <= drawn * cumulative[-1]))
+        return int(top[min(at, len(top) - 1)])
+
+
+def log_probabilities(logits: Logits, token: int, count: int) -> list[tuple[int, float]]:
+    """Natural log probabilities before temperature and limits: a token's, then the likeliest."""
+    peak = float(logits.max())
+    total = peak + float(np.log(np.exp(logits - peak).sum(dtype=np.float64)))
+    tokens = [token, *_top(logits, count).tolist()]
+    return [(of, max(float(logits[of]) - total, _LEAST_LOGPROB)) for of in tokens]
+
+
+def _top(logits: Logits, count: int) -> NDArray[np.intp]:
+    """The likeliest tokens, by logit and then by id, whatever order a partition leaves them in."""
+    rest = max(len(logits) - count, 0)
+    some = np.argpartition(logits, min(rest, len(logits) - 1))[rest:]
+    top: NDArray[np.intp] = some[np.lexsort((some, -logits[some]))]
+    return top

@@ -33,7 +33,12 @@ class LlamaSettings:
         temperature: Used where a request has none; 0.0 is greedy.
         seed: Used where a request has none.
         start_deadline_seconds: Longest time for the worker to load the model.
+        room_deadline_seconds: Longest time that a call waits for room in memory.
+        unload_after_seconds: The worker ends after so long without a call; 0 lets it stay.
         max_queued: Calls that may wait inside the worker beyond those that run.
+        paused_memory_mb: Memory for the cells of paused answers whose slots serve others.
+        paused_disk_mb: The same on disk, for what memory does not hold; what neither holds is
+            computed again.
         cache_dir: Where the verdict of the start-up probe is remembered; None probes every time.
     """
 
@@ -50,13 +55,23 @@ class LlamaSettings:
     temperature: float = 0.0
     seed: int = 0
     start_deadline_seconds: float = 120.0
+    room_deadline_seconds: float = 30.0
+    unload_after_seconds: float = 0.0
     max_queued: int = 64
+    paused_memory_mb: int = 256
+    paused_disk_mb: int = 2048
     cache_dir: Path | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.slots <= 64:
             raise ValueError(f"slots = {self.slots}: must be 1 to 64")
-        for key in ("context_tokens", "threads", "max_queued"):
+        for key in (
+            "context_tokens",
+            "threads",
+            "max_queued",
+            "paused_memory_mb",
+            "paused_disk_mb",
+        ):
             if getattr(self, key) < 0:
                 raise ValueError(f"{key} must not be negative")
         if self.kv_type == "q8_0" and self.flash_attention == "off":

@@ -25,7 +25,7 @@ class TextStream:
             self.stopped = True
             text, self._held = self._held[: min(found)], ""
             return text
-        keep = self._possible_stop()
+        keep = possible_beginning(self._held, self._stops)
         cut = len(self._held) - keep
         text, self._held = self._held[:cut], self._held[cut:]
         return text
@@ -35,12 +35,13 @@ class TextStream:
         text, self._held = self._held, ""
         return text
 
-    def _possible_stop(self) -> int:
-        """Length of the longest tail that may be the beginning of a stop string."""
-        longest = 0
-        for stop in self._stops:
-            for size in range(min(len(stop) - 1, len(self._held)), longest, -1):
-                if self._held.endswith(stop[:size]):
-                    longest = size
-                    break
-        return longest
+
+def possible_beginning(text: str, marks: Sequence[str]) -> int:
+    """Length of the longest tail of the text that may be the beginning of a mark."""
+    longest = 0
+    for mark in marks:
+        for size in range(min(len(mark) - 1, len(text)), longest, -1):
+            if text.endswith(mark[:size]):
+                longest = size
+                break
+    return longest

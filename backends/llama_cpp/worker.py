@@ -18,7 +18,7 @@ import numpy as np
 
 from backends.errors import BackendRefusedError, ContextOverflowError, SchemaUnsupportedError
 from backends.llama_cpp.binding import Library, LibraryError, load_library
-from backends.llama_cpp.chat import ChatTemplate
+from backends.llama_cpp.desk import Desk
 from backends.llama_cpp.frames import (
     Command,
     Embed,
@@ -29,15 +29,12 @@ from backends.llama_cpp.frames import (
     RefusalKind,
     Refused,
     Start,
-    Submit,
     VectorsReady,
     encode_frame,
 )
-from backends.llama_cpp.grammar import schema_to_gbnf
-from backends.llama_cpp.loop import Answer, InferenceLoop
+from backends.llama_cpp.loop import InferenceLoop
 from backends.llama_cpp.model import LoadedModel, LoadError
-from backends.llama_cpp.sampling import Chooser, Constraint
-from backends.llama_cpp.text_stream import TextStream
+from backends.llama_cpp.saved_states import SavedStates
 
 EXIT_FAILED = 3
 PROBE_TOKENS = 8
@@ -98,51 +95,6 @@ class Inbox:
         self._filled.clear()
 
 
-class Desk:
-    """Prepares calls for the inference loop: template, tokens, limits, grammar."""
-
-    def __init__(self, library: Library, model: LoadedModel) -> None:
-        self._library = library
-        self._model = model
-        self._template = ChatTemplate(model.chat_template, model.vocab)
-
-    def prepare(self, call: Submit) -> Answer:
-        """Turn a call into an answer to be generated.
-
-        Raises:
-            BackendRefusedError: It cannot be served.
-        """
-        prompt = self._template.tokenize(call["messages"])
-        wanted = len(prompt) + call["max_tokens"]
-        if wanted > self._model.context_tokens:
-            raise ContextOverflowError(wanted=wanted, limit=self._model.context_tokens)
-        if not prompt:
-            raise BackendRefusedError("the prompt is empty")
-        chooser = Chooser(
-            temperature=call["temperature"],
-            top_p=call["top_p"],
-            seed=call["seed"],
-            constraint=self._constraint(call),
-        )
-        return Answer(
-            id=call["id"],
-            prompt=np.array(prompt, np.int32),
-            max_tokens=call["max_tokens"],
-            chooser=chooser,
-            text=TextStream(call["stop"]),
-        )
-
-    def _constraint(self, call: Submit) -> Constraint | None:
-        schema = call["schema"]
-        if schema is None:
-            return None
-        grammar = schema_to_gbnf(schema)
-        try:
-            return Constraint(self._library, self._model.vocab, grammar)
-        except ValueError as error:
-            raise SchemaUnsupportedError("schema: too large, or it never ends") from error
-
-
 def refusal(id: int, error: BackendRefusedError) -> Refused:  # noqa: A002 - the word of the protocol
     """The event that tells the parent why a call is not served."""
     if isinstance(error, ContextOverflowError):
@@ -158,11 +110,14 @@ def refusal(id: int, error: BackendRefusedError) -> Refused:  # noqa: A002 - the
     return Refused(event="refused", id=id, kind=kind, text=str(error))
 
 
-def serve_answers(pipes: Pipes, library: Library, model: LoadedModel) -> NoReturn:
+def serve_answers(
+    pipes: Pipes, library: Library, model: LoadedModel, states: SavedStates
+) -> NoReturn:
     """Generate answers until the parent is gone."""
-    loop = InferenceLoop(model, pipes.send)
+    loop = InferenceLoop(model, states, pipes.send)
     desk = Desk(library, model)
     inbox = Inbox()
+    acts = {"cancel": loop.cancel, "pause": loop.pause, "resume": loop.resume}
 
     def read(command: Command) -> None:
         if command["op"] == "submit":
@@ -176,9 +131,9 @@ def serve_answers(pipes: Pipes, library: Library, model: LoadedModel) -> NoRetur
                 pipes.send(refusal(command["id"], failed))
             else:
                 inbox.put(lambda: loop.submit(answer))
-        elif command["op"] == "cancel":
-            call_id = command["id"]
-            inbox.put(lambda: loop.cancel(call_id))
+        elif command["op"] == "cancel" or command["op"] == "pause" or command["op"] == "resume":
+            act, call_id = acts[command["op"]], command["id"]
+            inbox.put(lambda: act(call_id))
 
     _start_reader(pipes, read)
     while True:
@@ -300,7 +255,7 @@ def main() -> None:
     pipes.send(ready)
     if start["mode"] == "embed":
         serve_vectors(pipes, model)
-    serve_answers(pipes, library, model)
+    serve_answers(pipes, library, model, SavedStates(start["states"]))
 
 
 if __name__ == "__main__":

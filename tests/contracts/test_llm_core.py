@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from backends.llama_cpp import BUNDLED_MODEL, LlamaSettings, open_llama_core
@@ -137,6 +138,30 @@ async def test_a_cancelled_call_ends_and_the_next_one_works(core: LLMCore) -> No
         assert scope.cancelled_caught
     completion, _ = await ask(core, request(max_tokens=6))
     assert completion.text
+
+
+class BriefTurn:
+    """A turn that is asked back all the time and given again at once."""
+
+    async def wanted(self, /) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    async def pass_on(self, /) -> None:
+        await anyio.lowlevel.checkpoint()
+
+
+async def test_an_answer_whose_turn_is_asked_back_is_the_same(core: LLMCore) -> None:
+    pieces: list[str] = []
+
+    async def emit(piece: Piece) -> None:
+        pieces.append(piece.text)
+
+    whole, _ = await ask(core, request(max_tokens=6))
+    with anyio.fail_after(DEADLINE_SECONDS):
+        sliced = await core.generate(request(max_tokens=6), emit, BriefTurn())
+
+    assert sliced.text == whole.text == "".join(pieces)
+    assert sliced.usage.output_tokens == whole.usage.output_tokens
 
 
 async def test_the_status_names_the_model(core: LLMCore) -> None:

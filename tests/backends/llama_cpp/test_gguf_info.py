@@ -1,7 +1,9 @@
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
+from gguf import GGUFWriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +17,7 @@ def test_a_model_file_tells_what_it_is_without_being_loaded(models: Path) -> Non
     assert (info.architecture, info.name, info.context_tokens) == ("llama", "tiny", 1024)
     assert (info.dimensions, info.quantization) == (128, "F32")
     assert info.is_causal
-    assert info.has_chat_template
+    assert info.chat_template
     assert info.parameters == 2 * 259 * 128 + 128 + 2 * (2 * 128 + 4 * 128 * 128 + 3 * 128 * 256)
     assert info.size_bytes == (models / "language.gguf").stat().st_size
     assert info.kv_bytes_per_token == 2 * 128 * 2 * 2
@@ -26,7 +28,39 @@ def test_an_embedding_model_is_not_causal_and_has_no_chat_template(models: Path)
 
     assert info.architecture == "bert"
     assert not info.is_causal
-    assert not info.has_chat_template
+    assert not info.chat_template
+
+
+def test_a_model_in_several_files_is_as_large_as_all_of_them(models: Path, tmp_path: Path) -> None:
+    one = (models / "language.gguf").read_bytes()
+    for part in (1, 2):
+        (tmp_path / f"m-0000{part}-of-00002.gguf").write_bytes(one)
+
+    assert read_model_info(tmp_path / "m-00001-of-00002.gguf").size_bytes == 2 * len(one)
+    (tmp_path / "m-00002-of-00002.gguf").unlink()
+    with pytest.raises(ModelFileError, match="does not exist"):
+        read_model_info(tmp_path / "m-00001-of-00002.gguf")
+
+
+@pytest.mark.parametrize(
+    ("kv_heads", "kv_bytes"), [(2, 3 * 2 * 32 * 2), ([2, 0, 4], 6 * 32 * 2), ([0, 0, 0], 0)]
+)
+def test_layers_may_differ_in_what_they_keep_of_a_token(
+    tmp_path: Path, kv_heads: int | list[int], kv_bytes: int
+) -> None:
+    writer = GGUFWriter(tmp_path / "m.gguf", "hybrid")
+    writer.add_embedding_length(64)
+    writer.add_block_count(3)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(kv_heads)
+    writer.add_tensor("token_embd.weight", np.zeros((10, 64), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+    info = read_model_info(tmp_path / "m.gguf")
+    assert (info.layers, info.vocabulary, info.kv_bytes_per_token) == (3, 10, kv_bytes)
 
 
 @pytest.fixture(scope="module")

@@ -20,11 +20,16 @@ def _byte_tokens() -> list[str]:
 
 
 def write_language_model(
-    path: Path, *, template: str | None = CHATML, context_tokens: int = 1024, weights: bool = True
+    path: Path,
+    *,
+    template: str | None = CHATML,
+    context_tokens: int = 1024,
+    weights: bool = True,
+    control: tuple[str, ...] = CONTROL,
 ) -> Path:
     """A llama-architecture model over bytes; it never ends an answer of its own accord."""
     size, layers, heads, hidden = 128, 2, 4, 256
-    tokens = [*_byte_tokens(), *CONTROL]
+    tokens = [*_byte_tokens(), *control]
     writer = GGUFWriter(path, "llama")
     writer.add_name("tiny")
     writer.add_context_length(context_tokens)
@@ -39,7 +44,7 @@ def write_language_model(
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(tokens)
-    writer.add_token_types([TokenType.NORMAL] * 256 + [TokenType.CONTROL] * len(CONTROL))
+    writer.add_token_types([TokenType.NORMAL] * 256 + [TokenType.CONTROL] * len(control))
     writer.add_token_merges(["a b"])
     writer.add_bos_token_id(256)
     writer.add_eos_token_id(258)
