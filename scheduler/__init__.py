@@ -4,28 +4,35 @@ Knows jobs, slots and costs. Knows nothing of models, tools, MCP or event loops,
 the only module here that awaits.
 """
 
-from scheduler.driver import Lease, SchedulerDriver
+from scheduler.driver import InLine, Lease, SchedulerDriver
 from scheduler.jobs import (
     DeadlineMissedError,
+    DeadlineUnreachableError,
     Grant,
     Job,
     Lane,
+    NestingTooDeepError,
     NoResourceError,
     QueueFullError,
     SchedulerError,
 )
-from scheduler.scheduler import ResourceCounts, Scheduler
+from scheduler.scheduler import Loser, ResourceCounts, Scheduler, Timer
 
 __all__ = [
     "DeadlineMissedError",
+    "DeadlineUnreachableError",
     "Grant",
+    "InLine",
     "Job",
     "Lane",
     "Lease",
+    "Loser",
+    "NestingTooDeepError",
     "NoResourceError",
     "QueueFullError",
     "ResourceCounts",
     "Scheduler",
     "SchedulerDriver",
     "SchedulerError",
+    "Timer",
 ]

@@ -2,6 +2,7 @@
 
 import enum
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class Lane(enum.IntEnum):
@@ -22,9 +23,17 @@ class Job:
         resources: Resources able to run it, in order of preference; never empty.
         lane: Service class.
         cost: Estimated work, in tokens for LLM work, 1 where tokens mean nothing; at least 0.
+        prompt: The part of the work that comes first and may weigh less: a prompt's tokens.
         deadline: Time after which it must not start, on the clock of `now`; None for none.
-        group: The agent's concurrency limit counts jobs of one group together.
+        group: The agent's concurrency limit and its share count jobs of one group together.
         agent_limit: Most jobs of this agent and group that may run at once; None for no limit.
+        affinity: Jobs with the same key profit from the same resource.
+        handicaps: Seconds added to each resource's predicted wait, for price and locality; as many
+            as resources, or none.
+        parent: The live job on whose behalf this one runs: it is served no later than that one
+            would be, and in its slot where both need the same resource.
+        superior: The agent of which this one is a sub-agent: all of them have one share.
+        program: Jobs of one conversation or agent loop; those that have had less go first.
     """
 
     id: str
@@ -32,13 +41,18 @@ class Job:
     resources: tuple[str, ...]
     lane: Lane = Lane.NORMAL
     cost: int = 1
+    prompt: int = 0
     deadline: float | None = None
     group: str = ""
     agent_limit: int | None = None
+    affinity: str = ""
+    handicaps: tuple[float, ...] = ()
+    parent: str = ""
+    superior: str = ""
+    program: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """Leave for one job to use one slot of one resource."""
 
     job: Job
@@ -69,6 +83,29 @@ class DeadlineMissedError(SchedulerError):
     def __init__(self, waited_seconds: float) -> None:
         super().__init__(f"no slot was free within {waited_seconds:.1f} s, the call's deadline")
         self.waited_seconds = waited_seconds
+
+
+class DeadlineUnreachableError(SchedulerError):
+    """The line is so long that the job's deadline would pass before a slot is free.
+
+    Attributes:
+        retry_after_seconds: When the line is likely to be short enough.
+    """
+
+    def __init__(self, *, wait_seconds: float, left_seconds: float) -> None:
+        super().__init__(
+            f"the wait for a slot is {wait_seconds:.1f} s at the speed of late, and the call's"
+            f" deadline is in {max(0.0, left_seconds):.1f} s; try again later"
+        )
+        self.retry_after_seconds = round(max(0.1, wait_seconds - left_seconds), 1)
+
+
+class NestingTooDeepError(SchedulerError):
+    """Jobs run on behalf of jobs on behalf of jobs, beyond the bound."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"calls are nested more than {limit} deep; end some before making others")
+        self.limit = limit
 
 
 class NoResourceError(SchedulerError):

@@ -1,19 +1,39 @@
 """The scheduler as a pure state machine: time is an argument, nothing waits, nothing is read.
 
-`submit` puts a job in line, `schedule` hands out free slots, `release` takes a slot back,
-`cancel` forgets a waiting job. `driver` turns these calls into waiting coroutines.
+`submit` puts a job in line, `schedule` hands out free slots, `progress` counts work, `pauses` names
+the jobs that should stand still, `pause` puts one back in line, `release` takes a slot back or
+forgets a waiting job. `driver` turns these calls into waiting coroutines.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from scheduler.dispatcher import choose_resource
-from scheduler.jobs import Grant, Job, NoResourceError, QueueFullError
+from scheduler.admission import Admission
+from scheduler.dispatcher import Dispatcher
+from scheduler.jobs import (
+    DeadlineMissedError,
+    DeadlineUnreachableError,
+    Grant,
+    Job,
+    NestingTooDeepError,
+    NoResourceError,
+    QueueFullError,
+)
+from scheduler.outlook import positions, surely_before
+from scheduler.pausing import one_to_pause
 from scheduler.policies import Policy
-from scheduler.waiting import Line, Ticket
+from scheduler.resources import Resource
+from scheduler.shares import Share, Shares
+from scheduler.tickets import Place, Queue, Ticket
+from scheduler.waiting import Line
 
-_SMOOTHING = 0.2
-_FIRST_GUESS_SECONDS = 1.0
+MAX_DEPTH = 4
+"""How deep jobs may run on behalf of others."""
+
+_BENEFIT_OF_DOUBT = 0.5
+_IDLE_LINES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +45,40 @@ class ResourceCounts:
     waiting: int
 
 
-@dataclass(slots=True)
-class _Running:
-    grant: Grant
-    started: float
+class Timer(NamedTuple):
+    """A waiting job that takes another slot than it prefers if `schedule` is called at a time."""
+
+    job_id: str
+    at: float
+
+
+class Loser(NamedTuple):
+    """A job that waited and lost its place in line to one of a lighter agent."""
+
+    job_id: str
+    error: QueueFullError
 
 
 class Scheduler:
     """Bounded lines over a fixed set of resources.
 
-    Invariants, proven by `tests/scheduler/test_properties.py`:
-        - a resource never runs more jobs than it has slots;
-        - a job is waiting, running or unknown, never two of these, and runs once;
-        - no slot stays free while a job that fits it and its owner's limit waits;
-        - jobs with the same owner, resources and rank order start in order of arrival;
-        - no agent runs more jobs of a group than its limit.
+    Args:
+        slots: By resource.
+        policy: Who goes first.
+        max_waiting: Jobs that may wait in all, paused ones not counted.
+        max_waiting_per_agent: Jobs of one agent that may wait.
+        pausable: Resources whose jobs can stand still.
+
+    Invariants, proven by `tests/scheduler/test_properties.py`, `test_model.py` and `test_fuzz.py`:
+        - a resource never runs more jobs than it has slots, but for one nested job in the slot of
+          each job that waits for it;
+        - a job is waiting, running or unknown, never two of these, and starts once;
+        - no slot stays free while a job waits that fits it, prefers no other, and whose owner is
+          within its limit;
+        - jobs with the same owner, resources and rank start in order of arrival, and go on in it;
+        - no agent runs more jobs of a group than its limit;
+        - the job that starts is the one that the policy puts first of all that could;
+        - at most as many jobs stand still on a resource as it has slots.
     """
 
     def __init__(
@@ -49,168 +88,391 @@ class Scheduler:
         *,
         max_waiting: int = 256,
         max_waiting_per_agent: int = 16,
+        pausable: Collection[str] = (),
     ) -> None:
-        self._slots = dict(slots)
-        self._free = dict(slots)
         self._policy = policy
-        self._max_waiting = max_waiting
-        self._max_waiting_per_agent = max_waiting_per_agent
-        self._lines: dict[tuple[str, ...], Line] = {}
-        self._held_back: dict[tuple[str, str], Line] = {}
-        self._tickets: dict[str, tuple[Ticket, Line]] = {}
-        self._running: dict[str, _Running] = {}
-        self._running_of: dict[tuple[str, str], int] = {}
-        self._waiting_of: dict[str, int] = {}
+        self._resources = {
+            name: Resource(name, count, is_pausable=name in pausable)
+            for name, count in slots.items()
+        }
+        self._can_pause = bool(pausable)
+        self._dispatcher = Dispatcher()
+        self._admission = Admission(max_waiting, max_waiting_per_agent)
+        self._shares = Shares()
+        self._lines: dict[Place, Line] = {}
+        self._idle: dict[Place, Line] = {}
+        self._held_back: dict[Share, dict[Queue, Line]] = {}
+        self._tickets: dict[str, Ticket] = {}
+        self._nested: dict[str, Ticket] = {}  # waiting in line on behalf of others
+        self._lent: dict[str, Ticket] = {}  # to start in the slot of an ancestor
+        self._waiting = 0
         self._arrivals = 0
-        self._mean_run_seconds = _FIRST_GUESS_SECONDS
 
-    def submit(self, job: Job, now: float) -> None:
-        """Put a job in line.
+    def submit(self, job: Job, now: float) -> Loser | None:
+        """Put a job in line; give the waiting job that lost its place to it, if one did.
 
         Raises:
             QueueFullError: The agent's line or the line in all is at its bound.
+            DeadlineUnreachableError: At the speed of late, no slot will be free in time.
+            NestingTooDeepError: The job's parents are too many.
             NoResourceError: None of the job's resources exists.
         """
-        if job.id in self._tickets or job.id in self._running:
+        if job.id in self._tickets:
             raise ValueError(f"duplicate job id {job.id!r}")
-        if not any(name in self._slots for name in job.resources):
+        parent = self._tickets.get(job.parent) if job.parent else None
+        if parent is not None and 1 + sum(1 for _ in parent.ancestors()) >= MAX_DEPTH:
+            raise NestingTooDeepError(MAX_DEPTH)
+        place = (job.resources, job.handicaps)
+        if place not in self._lines and self._resources.keys().isdisjoint(job.resources):
             raise NoResourceError("nothing here can run this call")
-        self._admit(job)
-        rank = self._policy.rank(job, self._arrivals, now)
-        ticket = Ticket(job, rank, self._arrivals, now)
+        loser = self._admission.find_room(job, self._start_seconds)
+        if job.deadline is not None:
+            self._check_deadline(job, job.deadline - now)
+        lost = None
+        if loser is not None:
+            error = self._admission.full(loser.job, self._start_seconds)
+            lost = Loser(loser.job.id, error)
+            self._leave(loser)
+        ticket = Ticket(job, place, self._shares.join(job), self._arrivals, now, parent)
         self._arrivals += 1
-        self._waiting_of[job.agent] = self._waiting_of.get(job.agent, 0) + 1
-        self._enqueue(ticket)
+        self._tickets[job.id] = ticket
+        ticket.rank = self._policy.rank(ticket, now)
+        self._admission.add(ticket)
+        if parent is None:
+            self._stand_in(ticket)
+        else:
+            self._stand_in_or_borrow(ticket)
+        return lost
 
     def schedule(self, now: float) -> list[Grant]:
-        """Grant free slots to waiting jobs in the policy's order."""
+        """Grant free slots to waiting jobs in the policy's order, to paused ones among them."""
         grants: list[Grant] = []
-        while (found := self._next_runnable()) is not None:
+        while self._lent:
+            ticket = self._lent.pop(next(iter(self._lent)))
+            assert ticket.lender is not None
+            grants.append(self._start(ticket, self._resources[ticket.lender.resource], now))
+        while self._waiting and (found := self._next_runnable(now)) is not None:
             line, resource = found
             ticket = line.pop()
-            job = ticket.job
-            if self._is_at_limit(job):
-                self._hold_back(ticket)
-                continue
-            grant = Grant(job, resource)
-            del self._tickets[job.id]
-            self._forget_waiting(job)
-            self._free[resource] -= 1
-            key = (job.agent, job.group)
-            self._running_of[key] = self._running_of.get(key, 0) + 1
-            self._running[job.id] = _Running(grant, now)
-            self._policy.start(job)
-            grants.append(grant)
+            if not line:
+                self._put_by(line)
+            resource.free -= 1
+            if not ticket.is_exempt:
+                ticket.share.running += 1
+            grants.append(self._start(ticket, resource, now))
         return grants
 
-    def release(self, job_id: str, now: float, *, used: int = 0) -> None:
+    def progress(self, job_id: str, used: int, now: float) -> None:
+        """Learn how much work a running job has done in all."""
+        ticket = self._tickets.get(job_id)
+        if ticket is not None and not ticket.is_waiting and used > ticket.used:
+            ticket.used = used
+            self._policy.charge(ticket, is_over=False)
+
+    def pauses(self, now: float) -> list[str]:
+        """Name the running jobs that should give their slot up; each is named once a turn.
+
+        One at a time for each line: its first job needs no more.
+        """
+        if not self._waiting or not self._can_pause:
+            return []
+        asked: list[str] = []
+        for line in self._lines.values():
+            before = line.asked
+            if before is not None and before.is_asked:
+                continue
+            head = self._head_within_limit(line)
+            running = None if head is None else one_to_pause(line, head, self._policy)
+            line.asked = running
+            if running is not None:
+                running.is_asked = True
+                asked.append(running.job.id)
+        return asked
+
+    def pause(self, job_id: str, now: float, *, used: int | None = None) -> None:
+        """Put a running job that stands still back in line, for a slot of the same resource.
+
+        It keeps its rank. What its deadline says of its start is fulfilled.
+
+        Raises:
+            ValueError: It does not run, or shares its slot with a nested job.
+        """
+        ticket = self._tickets.get(job_id)
+        if ticket is None or ticket.is_waiting:
+            raise ValueError(f"job {job_id!r} does not run")
+        if ticket.lender is not None or ticket.borrower is not None:
+            raise ValueError(f"job {job_id!r} shares its slot with a nested one")
+        if used is not None:
+            self.progress(job_id, used, now)
+        resource = self._resources[ticket.resource]
+        ticket.ran_seconds += now - ticket.since
+        ticket.since = now
+        self._give_back(ticket, resource)
+        ticket.is_waiting = True
+        resource.paused += 1
+        ticket.place = ((resource.name,), ())
+        self._stand_in(ticket)
+
+    def release(self, job_id: str, now: float, *, used: int | None = None) -> None:
         """Take back the slot of a running job and charge its owner; forget a waiting one.
 
         Unknown ids are ignored, so that releasing twice is harmless.
         """
-        running = self._running.pop(job_id, None)
-        if running is None:
-            self._cancel(job_id)
+        ticket = self._tickets.get(job_id)
+        if ticket is None:
             return
-        job = running.grant.job
-        self._free[running.grant.resource] += 1
-        self._policy.end(job, used)
-        elapsed = max(0.0, now - running.started)
-        self._mean_run_seconds += _SMOOTHING * (elapsed - self._mean_run_seconds)
-        key = (job.agent, job.group)
-        self._running_of[key] -= 1
-        if not self._running_of[key]:
-            del self._running_of[key]
-        self._let_forward(key)
+        if used is not None and ticket.has_started:
+            ticket.used = used
+        if not ticket.is_waiting:
+            ticket.is_over = True
+            resource = self._resources[ticket.resource]
+            resource.measure(ticket.job.cost, ticket.ran_seconds + now - ticket.since)
+            self._give_back(ticket, resource)
+        self._leave(ticket)
+
+    def next_timer(self) -> Timer | None:
+        """Say when `schedule` must be called even if nothing else happens."""
+        timers = [
+            Timer(head.job.id, at)
+            for line in self._lines.values()
+            if line.has_handicaps
+            and (head := self._head_within_limit(line)) is not None
+            and (at := self._dispatcher.spill_at(line, head, self._lines.values())) < math.inf
+        ]
+        return min(timers, key=lambda timer: timer.at, default=None)
 
     def position(self, job_id: str) -> int | None:
-        """Count the jobs in front of a waiting one; None if it does not wait."""
-        found = self._tickets.get(job_id)
-        return None if found is None else found[1].count_before(found[0])
+        """Count the jobs in front of a waiting one as things stand; None if it does not wait."""
+        return self.positions().get(job_id)
+
+    def positions(self) -> Mapping[str, int]:
+        """Count the jobs in front of each waiting one that could take a slot it could use.
+
+        O(n log n) for all of them: for people, not for decisions.
+        """
+        return positions(self._lines.values(), self._policy)
+
+    def expected_wait(self, job_id: str, now: float) -> float | None:
+        """Predict in how many seconds a waiting job starts; None if that is not known."""
+        ahead = self.position(job_id)
+        if ahead is None:
+            return None
+        line = self._lines[self._tickets[job_id].place]
+        return line.seconds_for(ahead + 1) if line.is_measured else None
 
     @property
     def waiting(self) -> int:
-        """Number of jobs in line."""
-        return len(self._tickets)
+        """Number of jobs in line, paused ones included."""
+        return self._waiting
 
     @property
     def running(self) -> int:
         """Number of jobs that hold a slot."""
-        return len(self._running)
+        return len(self._tickets) - self._waiting
+
+    @property
+    def remembered(self) -> int:
+        """Number of agents whose past still counts."""
+        return len(self._shares)
 
     def counts(self) -> Mapping[str, ResourceCounts]:
         """Count slots and jobs, by resource. A waiting job counts for each it could run on."""
-        waiting = dict.fromkeys(self._slots, 0)
-        for ticket, _ in self._tickets.values():
-            for name in ticket.job.resources:
-                if name in waiting:
-                    waiting[name] += 1
+        waiting = dict.fromkeys(self._resources, 0)
+        for line in self._lines.values():
+            for choice in line.choices:
+                waiting[choice.resource.name] += len(line)
         return {
-            name: ResourceCounts(slots, slots - self._free[name], waiting[name])
-            for name, slots in self._slots.items()
+            name: ResourceCounts(each.slots, each.slots - each.free, waiting[name])
+            for name, each in self._resources.items()
         }
 
-    def _admit(self, job: Job) -> None:
-        mine = self._waiting_of.get(job.agent, 0)
-        if mine >= self._max_waiting_per_agent:
-            raise QueueFullError(
-                f"agent {job.agent!r}",
-                limit=self._max_waiting_per_agent,
-                retry_after_seconds=self._retry_after(job, mine),
-            )
-        if len(self._tickets) >= self._max_waiting:
-            raise QueueFullError(
-                "the kernel",
-                limit=self._max_waiting,
-                retry_after_seconds=self._retry_after(job, len(self._tickets)),
-            )
+    # --- Lines ---------------------------------------------------------------------------------
 
-    def _retry_after(self, job: Job, ahead: int) -> float:
-        slots = sum(self._slots.get(name, 0) for name in job.resources)
-        return round(max(0.1, (ahead + 1) * self._mean_run_seconds / max(1, slots)), 1)
-
-    def _enqueue(self, ticket: Ticket) -> None:
-        line = self._lines.setdefault(ticket.job.resources, Line())
-        line.push(ticket)
-        self._tickets[ticket.job.id] = (ticket, line)
-
-    def _next_runnable(self) -> tuple[Line, str] | None:
-        best: tuple[Ticket, Line, str] | None = None
-        for line in self._lines.values():
-            head = line.head()
-            if head is None or (best is not None and best[0] < head):
-                continue
-            resource = choose_resource(head.job, self._free)
-            if resource is not None:
-                best = (head, line, resource)
-        return None if best is None else best[1:]
-
-    def _is_at_limit(self, job: Job) -> bool:
-        limit = job.agent_limit
-        return limit is not None and self._running_of.get((job.agent, job.group), 0) >= limit
-
-    def _hold_back(self, ticket: Ticket) -> None:
-        # Out of the decision path until one of the owner's own jobs ends: others must pass.
-        line = self._held_back.setdefault((ticket.job.agent, ticket.job.group), Line())
-        line.push(ticket)
-        self._tickets[ticket.job.id] = (ticket, line)
-
-    def _let_forward(self, key: tuple[str, str]) -> None:
-        # All of them: which one fits a free slot is for the lines to say, and each keeps its place.
-        line = self._held_back.pop(key, None)
-        while line:
-            self._enqueue(line.pop())
-
-    def _cancel(self, job_id: str) -> None:
-        found = self._tickets.pop(job_id, None)
-        if found is None:
+    def _stand_in_or_borrow(self, ticket: Ticket) -> None:
+        lender = next(filter(ticket.may_borrow_from, ticket.ancestors()), None)
+        if lender is not None:
+            self._waiting += 1
+            self._lend(lender, ticket)
             return
-        ticket, line = found
-        line.drop(ticket)
-        self._policy.end(ticket.job, 0)
-        self._forget_waiting(ticket.job)
+        ticket.is_exempt = any(
+            above.is_running and above.share is ticket.share for above in ticket.ancestors()
+        )
+        self._nested[ticket.job.id] = ticket
+        self._stand_in(ticket)
 
-    def _forget_waiting(self, job: Job) -> None:
-        self._waiting_of[job.agent] -= 1
-        if not self._waiting_of[job.agent]:
-            del self._waiting_of[job.agent]
+    def _stand_in(self, ticket: Ticket) -> None:
+        self._waiting += 1
+        line = self._lines.get(ticket.place)
+        if line is None:
+            line = self._idle.pop(ticket.place, None)
+            if line is None:
+                line = Line(ticket.place, self._resources, self._policy.key)
+            self._lines[ticket.place] = line
+        line.push(ticket)
+
+    def _put_by(self, line: Line) -> None:
+        # Only lines with jobs are looked at; empty ones are kept, as they are soon wanted again.
+        del self._lines[line.place]
+        if len(self._idle) >= _IDLE_LINES:
+            self._idle.clear()
+        self._idle[line.place] = line
+
+    def _next_runnable(self, now: float) -> tuple[Line, Resource] | None:
+        best: tuple[Line, Resource] | None = None
+        first: Ticket | None = None
+        for line in self._lines.values():
+            for choice in line.choices:
+                if choice.resource.free:
+                    break
+            else:
+                continue
+            head = self._head_within_limit(line)
+            if head is None:
+                continue
+            resource: Resource | None = choice.resource
+            if line.has_handicaps or head.job.affinity:
+                resource = self._dispatcher.choose(line, head, self._lines.values(), now)
+            if resource is not None and (first is None or self._goes_before(head, first)):
+                best, first = (line, resource), head
+        return best
+
+    def _goes_before(self, one: Ticket, other: Ticket) -> bool:
+        key = self._policy.key
+        return (key(one), one.arrival) < (key(other), other.arrival)
+
+    def _head_within_limit(self, line: Line) -> Ticket | None:
+        while (head := line.head()) is not None:
+            limit = head.job.agent_limit
+            if limit is None or head.is_exempt or head.share.running < limit:
+                return head
+            # Out of the decision until one of the owner's own jobs ends: others must pass.
+            self._held_back.setdefault(head.share, {})[line.hold_back()] = line
+        return None
+
+    def _leave(self, ticket: Ticket) -> None:
+        del self._tickets[ticket.job.id]
+        if ticket.is_waiting:
+            self._step_out(ticket)
+        ticket.is_over = True
+        top = ticket.share.top
+        before = top.counter
+        self._policy.charge(ticket, is_over=True)
+        if top.counter < before:
+            self._shares.lower(top, ticket.job)
+            self._place_anew(top)
+        self._shares.leave(ticket.share, ticket.job)
+
+    def _step_out(self, ticket: Ticket) -> None:
+        self._waiting -= 1
+        self._nested.pop(ticket.job.id, None)
+        if ticket.has_started:
+            self._resources[ticket.resource].paused -= 1
+        else:
+            self._admission.remove(ticket)
+        if ticket.queue is not None:
+            self._take_out(ticket)
+            return
+        ticket.is_waiting = False
+        lender = self._lent.pop(ticket.job.id).lender
+        assert lender is not None
+        self._end_loan(lender)
+
+    def _take_out(self, ticket: Ticket) -> None:
+        line = self._lines[ticket.place]
+        line.drop(ticket)
+        if not line:
+            self._put_by(line)
+
+    def _place_anew(self, top: Share) -> None:
+        # What was taken back moves its queues forward, which their keys do not know.
+        for line in self._lines.values():
+            for share in (top, *top.members.values()):
+                queue = line.queue_of(share)
+                if queue is not None:
+                    line.bring_back(queue)
+
+    # --- Slots ---------------------------------------------------------------------------------
+
+    def _start(self, ticket: Ticket, resource: Resource, now: float) -> Grant:
+        job = ticket.job
+        self._waiting -= 1
+        if ticket.has_started:
+            resource.paused -= 1
+        else:
+            self._admission.remove(ticket)
+            if ticket.parent is not None:
+                self._nested.pop(job.id, None)
+            ticket.has_started = True
+            self._dispatcher.note(job, resource)
+        ticket.is_waiting = ticket.is_asked = False
+        ticket.since = now
+        ticket.used_before = ticket.used
+        ticket.resource = resource.name
+        resource.running[job.id] = ticket
+        self._policy.charge(ticket, is_over=False)
+        return Grant(job, resource.name)
+
+    def _give_back(self, ticket: Ticket, resource: Resource) -> None:
+        ticket.is_asked = False
+        del resource.running[ticket.job.id]
+        if ticket.lender is None and ticket.borrower is None:
+            resource.free += 1
+        else:
+            self._settle_loans(ticket, resource)
+        if not ticket.is_exempt:
+            ticket.share.running -= 1
+            if self._held_back:
+                for queue, line in self._held_back.pop(ticket.share, {}).items():
+                    line.bring_back(queue)
+
+    def _settle_loans(self, ticket: Ticket, resource: Resource) -> None:
+        lender, borrower = ticket.lender, ticket.borrower
+        ticket.lender = ticket.borrower = None
+        if borrower is not None and borrower.is_running:
+            borrower.lender = lender  # with no lender left, the slot is its own
+            if lender is not None:
+                lender.borrower = borrower
+            return
+        if lender is None:
+            resource.free += 1
+        else:
+            self._end_loan(lender)
+        if borrower is not None:
+            del self._lent[borrower.job.id]
+            borrower.lender = None
+            self._waiting -= 1
+            self._stand_in_or_borrow(borrower)
+
+    def _lend(self, lender: Ticket, ticket: Ticket) -> None:
+        # A job that waits for another in its slot would wait for ever if that one needed the slot.
+        lender.borrower, ticket.lender = ticket, lender
+        ticket.is_exempt = True
+        self._lent[ticket.job.id] = ticket
+
+    def _end_loan(self, lender: Ticket) -> None:
+        lender.borrower = None
+        for waiting in self._nested.values():
+            if lender in waiting.ancestors() and waiting.may_borrow_from(lender):
+                self._take_out(waiting)
+                waiting.is_waiting = True
+                del self._nested[waiting.job.id]
+                self._lend(lender, waiting)
+                return
+
+    # --- Predictions ---------------------------------------------------------------------------
+
+    def _start_seconds(self, job: Job, count: int) -> float:
+        place = (job.resources, job.handicaps)
+        line = self._lines.get(place) or Line(place, self._resources, self._policy.key)
+        return line.seconds_for(count, job.cost)
+
+    def _check_deadline(self, job: Job, left_seconds: float) -> None:
+        if left_seconds < 0:
+            raise DeadlineMissedError(0.0)
+        line = self._lines.get((job.resources, job.handicaps))
+        if line is None or not line.is_measured:
+            return
+        ahead = surely_before(line, self._shares.find(job), self._policy)
+        wait = line.seconds_for(ahead)
+        if wait * _BENEFIT_OF_DOUBT > left_seconds:
+            raise DeadlineUnreachableError(wait_seconds=wait, left_seconds=left_seconds)

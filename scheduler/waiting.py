@@ -1,66 +1,168 @@
-"""A line of waiting jobs that may run on the same resources."""
+"""Lines of waiting jobs: one for each set of resources, in it a queue for each agent.
+
+A line is a heap of queues by their heads; a queue is a heap of tickets. Cancelled tickets and keys
+that have become too low stay in their heap until they surface, so that nothing is ever sorted anew.
+"""
 
 import heapq
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from itertools import repeat
+from typing import NamedTuple
 
-from scheduler.jobs import Job
+from scheduler.resources import Resource
+from scheduler.shares import Share
+from scheduler.tickets import Place, Queue, Ticket
+
+Key = tuple[float, float]
+"""Place of a queue among those of a line; the smallest goes first."""
+
+_SPARE = 64
 
 
-@dataclass(slots=True, eq=False)
-class Ticket:
-    """A job's place in line. A dead ticket stays in its heap until it surfaces."""
+class Choice(NamedTuple):
+    """A resource that the jobs of a line can run on, and the seconds by which it is handicapped."""
 
-    job: Job
-    rank: float
-    arrival: int
-    submitted: float
-    is_alive: bool = True
-
-    def __lt__(self, other: "Ticket") -> bool:
-        return (self.rank, self.arrival) < (other.rank, other.arrival)
+    resource: Resource
+    handicap: float
 
 
 class Line:
-    """Tickets in order of rank, then arrival. Push and pop cost O(log n), removal O(1).
+    """Jobs that may run on the same resources, with the same handicaps.
 
-    Invariant: `len(line)` counts live tickets only, and `head` is the least of them
-    (`tests/scheduler/test_properties.py`).
+    Invariants (`tests/scheduler/test_properties.py`): `len(line)` counts live tickets; `head` is
+    the first ticket of the queue whose head has the least key, equals by arrival, among those that
+    are not held back.
     """
 
-    def __init__(self) -> None:
-        self._heap: list[Ticket] = []
+    def __init__(
+        self,
+        place: Place,
+        resources: Mapping[str, Resource],
+        key: Callable[[Ticket], Key],
+    ) -> None:
+        names, handicaps = place
+        self.place = place
+        self.choices = tuple(
+            Choice(resources[name], handicap)
+            for name, handicap in zip(names, handicaps or repeat(0.0), strict=False)
+            if name in resources
+        )
+        self.has_handicaps = any(handicaps)
+        self.cost = 0
+        self.asked: Ticket | None = None
+        self._key = key
         self._live = 0
+        self._entries = 0  # numbers them, so that no two compare equal
+        self._heap: list[tuple[float, float, int, int, Queue]] = []
+        self._queues: dict[tuple[Share, bool], Queue] = {}
 
     def __len__(self) -> int:
         return self._live
 
     def push(self, ticket: Ticket) -> None:
-        """Put a live ticket in line."""
-        heapq.heappush(self._heap, ticket)
+        """Put a ticket in line."""
+        name = (ticket.share, ticket.is_exempt)
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._queues[name] = Queue(ticket.share)
+        ticket.queue = queue
+        heapq.heappush(queue.heap, (ticket.rank, ticket.arrival, ticket))
+        queue.live += 1
         self._live += 1
+        self.cost += ticket.job.cost
+        if queue.heap[0][2] is ticket:
+            self.bring_back(queue)
+
+    def bring_back(self, queue: Queue) -> None:
+        """Put a queue where its head belongs now; its other entry is void."""
+        self._entries += 1
+        queue.version = self._entries
+        head = queue.head()
+        if head is not None:
+            first, second = self._key(head)
+            heapq.heappush(self._heap, (first, second, head.arrival, queue.version, queue))
+        if len(self._heap) > 2 * len(self._queues) + _SPARE:
+            self._heap = [entry for entry in self._heap if entry[3] == entry[4].version]
+            heapq.heapify(self._heap)
 
     def head(self) -> Ticket | None:
         """Give the first ticket without taking it."""
-        while self._heap and not self._heap[0].is_alive:
-            heapq.heappop(self._heap)
-        return self._heap[0] if self._heap else None
+        heap = self._heap
+        while heap:
+            first, second, arrival, version, queue = heap[0]
+            if version != queue.version:
+                heapq.heappop(heap)
+                continue
+            head = queue.heap[0][2]  # live: whoever takes one out sees to that
+            now = self._key(head)
+            if now[0] == first and now[1] == second and head.arrival == arrival:
+                return head
+            heapq.heapreplace(heap, (now[0], now[1], head.arrival, version, queue))
+        return None
 
     def pop(self) -> Ticket:
-        """Take the first ticket. The line must not be empty."""
-        ticket = self.head()
-        assert ticket is not None
-        heapq.heappop(self._heap)
-        self._live -= 1
-        return ticket
+        """Take the ticket that `head` has just given."""
+        queue = self._heap[0][4]
+        ticket = heapq.heappop(queue.heap)[2]
+        self._count_out(queue, ticket)
+        if queue.head() is None:
+            heapq.heappop(self._heap)
+            self._close(queue)
+        return ticket  # the queue's entry is too low now, which `head` will see
+
+    def hold_back(self) -> Queue:
+        """Take the queue of `head` out of the decision until it is brought back."""
+        return heapq.heappop(self._heap)[4]
 
     def drop(self, ticket: Ticket) -> None:
         """Take a ticket out of line, wherever it stands in it."""
-        ticket.is_alive = False
-        self._live -= 1
-        if len(self._heap) > 64 and self._live < len(self._heap) // 4:
-            self._heap = [kept for kept in self._heap if kept.is_alive]
-            heapq.heapify(self._heap)
+        queue = ticket.queue
+        assert queue is not None
+        was_head = queue.heap[0][2] is ticket
+        ticket.is_waiting = False
+        self._count_out(queue, ticket)
+        if not queue.live:
+            queue.version = 0
+            queue.heap.clear()
+            self._close(queue)
+        elif was_head:
+            # At once, as the next head may go before the key that stands for the queue.
+            self.bring_back(queue)
+        elif len(queue.heap) > _SPARE and queue.live < len(queue.heap) // 4:
+            queue.compact()
 
-    def count_before(self, ticket: Ticket) -> int:
-        """Count the live tickets in front of one. O(n): for people, not for decisions."""
-        return sum(1 for other in self._heap if other.is_alive and other < ticket)
+    @property
+    def is_measured(self) -> bool:
+        """Whether the speed of all its resources is known."""
+        return all(choice.resource.is_measured for choice in self.choices)
+
+    def seconds_for(self, count: int, cost: int = 1) -> float:
+        """Predict in how many seconds so many jobs like those in line start.
+
+        Args:
+            count: Jobs.
+            cost: What one costs if none is in line.
+        """
+        mean = max(1.0, self.cost / self._live if self._live else cost)
+        pace = sum(choice.resource.pace for choice in self.choices)
+        return count * mean / max(pace, 1e-6)
+
+    def queue_of(self, share: Share) -> Queue | None:
+        """Find the queue of a share."""
+        return self._queues.get((share, False))
+
+    @property
+    def queues(self) -> Collection[Queue]:
+        """All queues, each with a ticket at least."""
+        return self._queues.values()
+
+    def _count_out(self, queue: Queue, ticket: Ticket) -> None:
+        ticket.queue = None
+        queue.live -= 1
+        self._live -= 1
+        self.cost -= ticket.job.cost
+
+    def _close(self, queue: Queue) -> None:
+        for exempt in (False, True):
+            if self._queues.get((queue.share, exempt)) is queue:
+                del self._queues[queue.share, exempt]

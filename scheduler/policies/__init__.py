@@ -5,5 +5,6 @@ from scheduler.policies.deadline import Deadline
 from scheduler.policies.fair import Fair
 from scheduler.policies.fifo import Fifo
 from scheduler.policies.priority import Priority
+from scheduler.policies.round_robin import RoundRobin
 
-__all__ = ["Deadline", "Fair", "Fifo", "Policy", "Priority"]
+__all__ = ["Deadline", "Fair", "Fifo", "Policy", "Priority", "RoundRobin"]

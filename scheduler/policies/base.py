@@ -1,31 +1,40 @@
 """The policy seam."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
-from scheduler.jobs import Job
+from scheduler.tickets import Ticket
+from scheduler.waiting import Key
+
+Order = Literal["arrival", "turns", "rank"]
+"""Whoever came first; agents in turn; or by a rank that a newcomer may have before all others."""
 
 
 class Policy(Protocol):
     """Orders waiting jobs; learns from the work done.
 
-    Implementations are pure: the same calls give the same answers. For each job there is one
-    `rank`, at most one `start`, and one `end`, in this order.
+    Implementations are pure: the same calls give the same answers.
     """
 
-    def rank(self, job: Job, arrival: int, now: float, /) -> float:
-        """Place of a job in line; the smallest runs first, equals in order of arrival.
+    @property
+    def order(self) -> Order:
+        """By what it orders, which tells how long a newcomer waits at least."""
+        ...
 
-        Args:
-            job: The job to place.
-            arrival: How many jobs were submitted before it.
-            now: When it is submitted.
+    def rank(self, ticket: Ticket, now: float, /) -> float:
+        """Give a new job's place among its agent's jobs; the smallest runs first."""
+        ...
+
+    def key(self, ticket: Ticket, /) -> Key:
+        """Give the place of an agent's first job among those of the others, as of now.
+
+        It may grow while the job waits; where it shrinks, it is by a charge taken back.
         """
         ...
 
-    def start(self, job: Job, /) -> None:
-        """Learn that a job got its slot."""
+    def charge(self, ticket: Ticket, /, *, is_over: bool) -> None:
+        """Charge the share of a job that has just got its slot, worked on, or left."""
         ...
 
-    def end(self, job: Job, used: int, /) -> None:
-        """Learn that a job has left, having used `used` units of work; 0 if it never started."""
+    def gives_way(self, running: Ticket, head: Ticket, /) -> bool:
+        """Say whether a running job should stand still for a waiting one."""
         ...

@@ -1,75 +1,107 @@
 """Fair shares of the work done, by weight, over agents.
 
-Start-time fair queueing: P. Goyal, H. Vin, H. Cheng, Start-time Fair Queuing, 1996; with tokens as
-the work, as in Y. Sheng and others, Fairness in Serving Large Language Models, 2024. Each job gets
-a start on a clock of work: where its agent's job before it ends, but never before the present. The
-earliest start runs first. What a job is expected to cost moves its agent on at once; what it really
-used corrects that when it ends.
+The virtual token counter of Y. Sheng and others, Fairness in Serving Large Language Models, 2024:
+an agent's counter grows by its work divided by its weight, as the work is done, and the agent with
+the least counter goes first. Unlike theirs, a newcomer is lifted to the least counter of those who
+run as well as of those who wait (`scheduler.shares`), and running jobs stand still for an agent
+that is far behind. Among an agent's own jobs, those of the program that has had least go first,
+after M. Luo and others, Autellix: An Efficient Serving Engine for LLM Agents as General Programs,
+2025.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from scheduler.jobs import Job
+from scheduler.policies.base import Order
+from scheduler.tickets import Ticket
+from scheduler.waiting import Key
 
-
-@dataclass(slots=True)
-class _Flow:
-    """One agent's jobs of one group: where the next one starts, and where those here do."""
-
-    finish: float = 0.0
-    starts: dict[str, float] = field(default_factory=dict[str, float])
-
-
-@dataclass(slots=True)
-class _Group:
-    """Jobs whose work is of one kind. The present is the start of the job that started last."""
-
-    present: float = 0.0
-    live: int = 0
-    flows: dict[str, _Flow] = field(default_factory=dict[str, _Flow])
+_PROGRAMS = 4096
 
 
 class Fair:
     """Gives each agent that has work waiting its share, whatever the others ask for.
 
-    Invariants, shown by `tests/scheduler/test_policies.py`:
-        - of two agents with work waiting, the work done divided by weight differs by at most their
-          largest jobs divided by their weights (one slot, costs known beforehand);
-        - an agent's own jobs of a group run in order of arrival;
-        - an agent that comes late starts at the present: it neither owes nor is owed anything.
+    Args:
+        weights: By agent; 1 for those it does not name.
+        prompt_weight: What a token of a prompt costs.
+        output_weight: What any other unit of work costs.
+        quantum_tokens: A running job gives its slot up to an agent that is further behind than
+            this, and only after so much work of its own.
+        ageing_tokens: How fast a waiting job catches up with programs that have had less, per
+            second.
+        ageing_seconds: Among an agent's own jobs, what a step of a lane is worth.
+
+    Invariants (`tests/scheduler/test_fair.py`):
+        - of two agents with work waiting, the work charged divided by weight differs by at most
+          the largest job of one for each slot (one slot: one job);
+        - an agent's own jobs of a group, lane and program run in order of arrival;
+        - an agent that comes late neither owes nor is owed anything.
     """
 
-    def __init__(self, weights: Mapping[str, float] | None = None) -> None:
+    order: Order = "turns"
+
+    def __init__(
+        self,
+        weights: Mapping[str, float] | None = None,
+        *,
+        prompt_weight: float = 1.0,
+        output_weight: float = 2.0,
+        quantum_tokens: int = 32,
+        ageing_tokens: float = 50.0,
+        ageing_seconds: float = 30.0,
+    ) -> None:
         self._weights = dict(weights or {})
-        self._groups: dict[str, _Group] = {}
+        self._prompt_weight = prompt_weight
+        self._output_weight = output_weight
+        self._quantum = quantum_tokens
+        self._ageing_tokens = ageing_tokens
+        self._ageing_seconds = ageing_seconds
+        self._most_had = ageing_tokens * 4 * ageing_seconds
+        self._had: OrderedDict[tuple[str, str], float] = OrderedDict()
 
-    def rank(self, job: Job, arrival: int, now: float, /) -> float:
-        """Give the job's start on the clock of work."""
-        group = self._groups.setdefault(job.group, _Group())
-        flow = group.flows.setdefault(job.agent, _Flow())
-        start = max(group.present, flow.finish)
-        if flow.starts:  # a correction must not let it pass its own
-            start = max(start, next(reversed(flow.starts.values())))
-        group.live += 1
-        flow.starts[job.id] = start
-        flow.finish = start + job.cost / self._weight(job)
-        return start
+    def rank(self, ticket: Ticket, now: float, /) -> float:
+        """Give what its program has had, plus its arrival as an amount of work."""
+        job = ticket.job
+        had = self._had.get((job.agent, job.program), 0.0) if job.program else 0.0
+        since = now + ticket.lane * self._ageing_seconds
+        return min(had, self._most_had) + since * self._ageing_tokens
 
-    def start(self, job: Job, /) -> None:
-        """Move the present on."""
-        group = self._groups[job.group]
-        group.present = max(group.present, group.flows[job.agent].starts[job.id])
+    def key(self, ticket: Ticket, /) -> Key:
+        """Give the counter, and among agents of one superior their own."""
+        share = ticket.share
+        return share.top.counter, share.own
 
-    def end(self, job: Job, used: int, /) -> None:
-        """Charge what was used in place of what was expected."""
-        group = self._groups[job.group]
-        flow = group.flows[job.agent]
-        del flow.starts[job.id]
-        flow.finish += (used - job.cost) / self._weight(job)
-        group.live -= 1
-        if not group.live:
-            del self._groups[job.group]  # nobody waits or runs, so nobody is behind
+    def charge(self, ticket: Ticket, /, *, is_over: bool) -> None:
+        """Charge the prompt when it starts and the rest as it is done; correct it at the end."""
+        job, used = ticket.job, ticket.used
+        first = job.prompt
+        if used > first:
+            due = first * self._prompt_weight + (used - first) * self._output_weight
+        else:
+            due = (used if is_over else first) * self._prompt_weight
+        charged = ticket.charged
+        if not is_over:
+            # At least something, so that equals take turns; and nothing back before the end.
+            due = max(due, charged or 1.0)
+        if due == charged:
+            return
+        work, share = due - charged, ticket.share
+        ticket.charged = due
+        share.own += work / self._weights.get(share.agent, 1.0)
+        share.top.counter += work / self._weights.get(share.top.agent, 1.0)
+        if job.program:
+            self._note(job, work)
 
-    def _weight(self, job: Job) -> float:
-        return self._weights.get(job.agent, 1.0)
+    def gives_way(self, running: Ticket, head: Ticket, /) -> bool:
+        """Say yes to an agent that is behind by more than a quantum, after one."""
+        ahead, behind = running.share.top, head.share.top
+        gap = self._quantum * self._output_weight / self._weights.get(ahead.agent, 1.0)
+        return running.ran >= self._quantum and behind.counter + gap < ahead.counter
+
+    def _note(self, job: Job, work: float) -> None:
+        key = (job.agent, job.program)
+        self._had[key] = max(0.0, self._had.pop(key, 0.0) + work)
+        if len(self._had) > _PROGRAMS:
+            self._had.popitem(last=False)

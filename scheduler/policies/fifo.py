@@ -1,17 +1,26 @@
 """First in, first out."""
 
-from scheduler.jobs import Job
+from scheduler.policies.base import Order
+from scheduler.tickets import Ticket
+from scheduler.waiting import Key
 
 
 class Fifo:
-    """Runs jobs in the order of their arrival, whoever owns them."""
+    """Runs jobs in the order of their arrival, whoever owns them, each to its end."""
 
-    def rank(self, job: Job, arrival: int, now: float, /) -> float:
+    order: Order = "arrival"
+
+    def rank(self, ticket: Ticket, now: float, /) -> float:
         """Give the arrival itself."""
-        return arrival
+        return ticket.arrival
 
-    def start(self, job: Job, /) -> None:
+    def key(self, ticket: Ticket, /) -> Key:
+        """Give the arrival again."""
+        return ticket.rank, 0.0
+
+    def charge(self, ticket: Ticket, /, *, is_over: bool) -> None:
         """Ignore it: arrival is all that counts."""
 
-    def end(self, job: Job, used: int, /) -> None:
-        """Ignore it too."""
+    def gives_way(self, running: Ticket, head: Ticket, /) -> bool:
+        """Say no: whoever came first stays."""
+        return False

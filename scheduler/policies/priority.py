@@ -1,6 +1,8 @@
 """Service classes, with ageing so that none starves."""
 
-from scheduler.jobs import Job
+from scheduler.policies.base import Order
+from scheduler.tickets import Ticket
+from scheduler.waiting import Key
 
 
 class Priority:
@@ -11,15 +13,22 @@ class Priority:
     it (`tests/scheduler/test_policies.py`).
     """
 
+    order: Order = "rank"
+
     def __init__(self, ageing_seconds: float) -> None:
         self._ageing_seconds = ageing_seconds
 
-    def rank(self, job: Job, arrival: int, now: float, /) -> float:
+    def rank(self, ticket: Ticket, now: float, /) -> float:
         """Give the time by which the job counts as one of the first lane."""
-        return now + job.lane * self._ageing_seconds
+        return now + ticket.lane * self._ageing_seconds
 
-    def start(self, job: Job, /) -> None:
+    def key(self, ticket: Ticket, /) -> Key:
+        """Give the rank."""
+        return ticket.rank, 0.0
+
+    def charge(self, ticket: Ticket, /, *, is_over: bool) -> None:
         """Ignore it: arrival and lane are all that count."""
 
-    def end(self, job: Job, used: int, /) -> None:
-        """Ignore it too."""
+    def gives_way(self, running: Ticket, head: Ticket, /) -> bool:
+        """Say yes to a more urgent lane, unless ageing has made up for it."""
+        return head.lane < running.lane and head.rank < running.rank

@@ -1,137 +1,98 @@
-"""The scheduler's invariants under every policy, over random runs, against a plain list of jobs."""
+"""The scheduler's invariants under every policy, over long runs, against the reference."""
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
-from scheduler import Job, QueueFullError, Scheduler
-from scheduler.policies import Deadline, Fair, Fifo, Policy, Priority
+from scheduler import Lane
+from tests.scheduler.reference import PolicyName
+from tests.scheduler.world import AGENTS, POLICIES, SLOTS, World
 
-SLOTS = {"gpu0": 2, "gpu1": 1, "cpu": 3}
-MAX_WAITING = 12
-MAX_PER_AGENT = 6
-LIMITS = {"a": None, "b": 1, "c": 2}
+RUNS = settings(max_examples=25, stateful_step_count=80, deadline=None)
 
 
-class SchedulerMachine(RuleBasedStateMachine):
-    jobs: Bundle[str] = Bundle("jobs")
+class Machine(RuleBasedStateMachine):
+    """Any client, on one policy."""
 
-    def policy(self) -> Policy:
-        return Fifo()
+    policy: PolicyName = "fifo"
 
     def __init__(self) -> None:
         super().__init__()
-        self.scheduler = Scheduler(
-            SLOTS, self.policy(), max_waiting=MAX_WAITING, max_waiting_per_agent=MAX_PER_AGENT
-        )
-        self.count = 0
-        self.now = 0.0
-        self.waiting: dict[str, Job] = {}
-        self.running: dict[str, tuple[Job, str]] = {}
-        self.started: set[str] = set()
+        self.world = World(self.policy)
 
     @rule(
-        target=jobs,
-        agent=st.sampled_from("abc"),
+        agent=st.sampled_from(AGENTS),
         resources=st.lists(st.sampled_from(sorted(SLOTS)), min_size=1, unique=True),
-        cost=st.integers(0, 500),
+        sizes=st.tuples(st.integers(0, 60), st.integers(0, 60)),
+        lane=st.sampled_from(Lane),
+        due=st.none() | st.integers(0, 50),
+        program=st.sampled_from(["", "p", "q"]),
     )
-    def submit(self, agent: str, resources: list[str], cost: int) -> str:
-        self.count += 1
-        job = Job(
-            id=str(self.count),
-            agent=agent,
-            resources=tuple(resources),
-            agent_limit=LIMITS[agent],
-            cost=cost,
-        )
-        mine = sum(1 for other in self.waiting.values() if other.agent == agent)
-        is_full = len(self.waiting) >= MAX_WAITING or mine >= MAX_PER_AGENT
-        try:
-            self.scheduler.submit(job, self.now)
-        except QueueFullError:
-            assert is_full
-        else:
-            assert not is_full
-            self.waiting[job.id] = job
-        return job.id
+    def submit(
+        self,
+        agent: str,
+        resources: list[str],
+        sizes: tuple[int, int],
+        lane: Lane,
+        due: int | None,
+        program: str,
+    ) -> None:
+        self.world.submit(
+            agent, tuple(resources), prompt=sizes[0], more=sizes[1], lane=lane, due=due,
+            program=program,
+        )  # fmt: skip
+
+    @rule(agent=st.sampled_from(AGENTS), count=st.integers(2, 8), more=st.integers(0, 60))
+    def submit_many(self, agent: str, count: int, more: int) -> None:
+        for _ in range(count):
+            self.world.submit(agent, ("gpu0", "gpu1"), prompt=0, more=more)
 
     @rule(seconds=st.floats(0, 10))
     def pass_time(self, seconds: float) -> None:
-        self.now += seconds
+        self.world.now += seconds
 
     @rule()
     def schedule(self) -> None:
-        for grant in self.scheduler.schedule(self.now):
-            job = self.waiting.pop(grant.job.id)
-            assert grant.resource in job.resources
-            assert job.id not in self.started, "a job ran twice"
-            self.started.add(job.id)
-            earlier = [
-                other
-                for other in self.waiting.values()
-                if int(other.id) < int(job.id)
-                and other.agent == job.agent
-                and other.resources == job.resources
-            ]
-            assert not earlier, "a later job overtook one like it"
-            self.running[job.id] = (job, grant.resource)
-        for job in self.waiting.values():
-            has_slot = any(self.free(name) > 0 for name in job.resources)
-            assert not has_slot or self.is_at_limit(job), "a slot stayed free while a job waited"
+        self.world.schedule()
 
-    @rule(job_id=consumes(jobs), used=st.integers(0, 500))
-    def release(self, job_id: str, used: int) -> None:
-        self.scheduler.release(job_id, self.now, used=used)
-        self.scheduler.release(job_id, self.now)  # twice is harmless
-        self.waiting.pop(job_id, None)
-        self.running.pop(job_id, None)
+    @precondition(lambda self: self.world.reference.running())
+    @rule(pick=st.randoms(use_true_random=False), tokens=st.integers(0, 40))
+    def progress(self, pick: object, tokens: int) -> None:
+        self.world.progress(self.world.pick(pick, running=True), tokens)
+
+    @precondition(lambda self: self.world.reference.running())
+    @rule(pick=st.randoms(use_true_random=False))
+    def pause(self, pick: object) -> None:
+        self.world.pause(self.world.pick(pick, running=True))
+
+    @precondition(lambda self: self.world.reference.running())
+    @rule(pick=st.randoms(use_true_random=False), used=st.none() | st.integers(0, 80))
+    def end(self, pick: object, used: int | None) -> None:
+        self.world.release(self.world.pick(pick, running=True), used)
+
+    @precondition(lambda self: self.world.reference.waiting())
+    @rule(pick=st.randoms(use_true_random=False))
+    def cancel(self, pick: object) -> None:
+        self.world.release(self.world.pick(pick, running=False), None)
 
     @invariant()
-    def counts_add_up(self) -> None:
-        counts = self.scheduler.counts()
-        for name, slots in SLOTS.items():
-            assert counts[name].busy == slots - self.free(name)
-            assert 0 <= counts[name].busy <= slots
-            waiting = sum(name in job.resources for job in self.waiting.values())
-            assert counts[name].waiting == waiting
-        assert self.scheduler.waiting == len(self.waiting)
-        assert self.scheduler.running == len(self.running)
+    def all_holds(self) -> None:
+        self.world.check()
 
-    @invariant()
-    def limits_hold(self) -> None:
-        for agent, limit in LIMITS.items():
-            assert limit is None or self.running_of(agent) <= limit
-
-    def free(self, name: str) -> int:
-        return SLOTS[name] - sum(1 for _, at in self.running.values() if at == name)
-
-    def running_of(self, agent: str) -> int:
-        return sum(1 for job, _ in self.running.values() if job.agent == agent)
-
-    def is_at_limit(self, job: Job) -> bool:
-        return job.agent_limit is not None and self.running_of(job.agent) >= job.agent_limit
+    def teardown(self) -> None:
+        self.world.drain()
 
 
-class FairMachine(SchedulerMachine):
-    def policy(self) -> Policy:
-        return Fair({"a": 2.0, "c": 0.5})
+@pytest.mark.parametrize("name", POLICIES)
+def test_it_decides_as_the_reference_does_and_keeps_its_invariants(name: PolicyName) -> None:
+    class OnPolicy(Machine):
+        policy = name
 
-
-class PriorityMachine(SchedulerMachine):
-    def policy(self) -> Policy:
-        return Priority(ageing_seconds=5.0)
-
-
-class DeadlineMachine(SchedulerMachine):
-    def policy(self) -> Policy:
-        return Deadline()
-
-
-RUNS = settings(max_examples=60, stateful_step_count=60, deadline=None)
-TestFifo = SchedulerMachine.TestCase
-TestFair = FairMachine.TestCase
-TestPriority = PriorityMachine.TestCase
-TestDeadline = DeadlineMachine.TestCase
-for each in (TestFifo, TestFair, TestPriority, TestDeadline):
-    each.settings = RUNS
+    run_state_machine_as_test(OnPolicy, settings=RUNS)
