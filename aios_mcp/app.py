@@ -9,41 +9,40 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from anyio import to_thread
+
 from aios_mcp.config import Config, ConfigError, resolve_secret
-from aios_mcp.config.model import (
-    AgentPart,
-    ArgumentPart,
-    CorePart,
-    LlamaCorePart,
-    OpenAICorePart,
-    ServerPart,
-)
+from aios_mcp.config.core_parts import CorePart, LlamaCorePart, OpenAICorePart, PricePart
+from aios_mcp.config.model import AgentPart, ArgumentPart, ServerPart
 from aios_mcp.directories import Directories, absolute
 from aios_mcp.kernel import Agent, Agents, Allowance, ArgumentRule, Grants, Kernel
 from aios_mcp.kernel.cores import FREE, Core, Cores, Price
 from aios_mcp.kernel.gate import Gate
 from aios_mcp.kernel.kernel import MEMORY, Waits, tools_resource
+from aios_mcp.kernel.kinds import Kinds
+from aios_mcp.kernel.routing import Router
 from aios_mcp.kernel.tokens import load_or_create_key
 from aios_mcp.kernel.tool_catalog import ToolCatalog
+from aios_mcp.local_models import check_room, llama_settings, open_pool
+from aios_mcp.memories import open_memories
 from aios_mcp.model_files import MINILM_FILE, models_dir, resolve_model
 from backends.database import Database, open_database
 from backends.embedding import StaticEmbedder
 from backends.errors import StoreError
 from backends.journal import JOURNAL, SqliteJournal
 from backends.llama_cpp import (
-    BUNDLED_MODEL,
     LlamaSettings,
+    ModelPool,
     open_llama_core,
     open_llama_embedder,
 )
-from backends.memory_store import MEMORY_STORE, SqliteMemoryStore, keep_in_order
+from backends.memory_store import MEMORY_STORE
 from backends.protocols import Embedder, LLMCore, ToolServer
 from backends.tool_servers import HttpServer, StdioServer, open_tool_server
 from scheduler import Scheduler, SchedulerDriver
-from scheduler.policies import Deadline, Fair, Fifo, Policy, Priority
+from scheduler.policies import Deadline, Fair, Fifo, Policy, Priority, RoundRobin
 
 _LIST_SECONDS = 25.0
-_UPKEEP_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +75,7 @@ async def open_kernel(config: Config, base: Path | None = None) -> AsyncGenerato
 
     Raises:
         ConfigError: A secret or a model that the configuration names is not there.
-        StoreError: The data directory cannot be used.
+        StoreError: The data directory, or the database of memories, cannot be used.
     """
     directories = Directories.of(config, base or Path.cwd())
     async with AsyncExitStack() as stack:
@@ -88,16 +87,12 @@ async def open_kernel(config: Config, base: Path | None = None) -> AsyncGenerato
         token_key = load_or_create_key(directories.data)
         agents = _agents(config, directories, token_key)
         embedder = await open_embedder(stack, config, directories)
-        store = SqliteMemoryStore(
-            database,
-            embedder,
-            now=_wall_clock,
-            new_id=_new_id,
-            quota=lambda owner: _memory_quota(config, owner),
+        memories = await open_memories(
+            stack, config, directories, database, embedder, now=_wall_clock, new_id=_new_id
         )
-        await stack.enter_async_context(keep_in_order(store, every_seconds=_UPKEEP_SECONDS))
+        pool = await to_thread.run_sync(open_pool, config.limits)
         cores = [
-            await _open_core(stack, name, part, config, directories)
+            await _open_core(stack, name, part, config, directories, pool)
             for name, part in config.cores.items()
         ]
         servers = {
@@ -111,7 +106,7 @@ async def open_kernel(config: Config, base: Path | None = None) -> AsyncGenerato
             driver=SchedulerDriver(_scheduler(config)),
             cores=Cores(cores),
             catalog=ToolCatalog(servers, list_seconds=_LIST_SECONDS),
-            memories=store,
+            memories=memories,
             journal=journal,
             waits=Waits(
                 queue=config.limits.queue_seconds,
@@ -120,6 +115,9 @@ async def open_kernel(config: Config, base: Path | None = None) -> AsyncGenerato
                 memory=config.limits.memory_seconds,
             ),
             now=_wall_clock,
+            kinds=Kinds({name: part.json_schema() for name, part in config.memory.kinds.items()}),
+            shares={name: part.share for name, part in config.agents.items()},
+            router=Router(prefer=config.router.prefer, spill_seconds=config.router.spill_seconds),
         )
         yield App(
             kernel=kernel,
@@ -161,17 +159,27 @@ def _scheduler(config: Config) -> Scheduler:
         _policy(config),
         max_waiting=config.limits.queue_total,
         max_waiting_per_agent=config.limits.queue_per_agent,
+        pausable=[name for name, part in config.cores.items() if isinstance(part, LlamaCorePart)],
     )
 
 
 def _policy(config: Config) -> Policy:
-    match config.scheduler.policy:
+    part = config.scheduler
+    match part.policy:
         case "fair":
-            return Fair({name: part.share for name, part in config.agents.items()})
+            return Fair(
+                {name: agent.share for name, agent in config.agents.items()},
+                prompt_weight=part.prompt_weight,
+                output_weight=part.output_weight,
+                quantum_tokens=part.turn_tokens,
+                ageing_seconds=part.ageing_seconds,
+            )
         case "fifo":
             return Fifo()
+        case "round_robin":
+            return RoundRobin(part.turn_tokens)
         case "priority":
-            return Priority(config.scheduler.ageing_seconds)
+            return Priority(part.ageing_seconds)
         case "deadline":
             return Deadline()
 
@@ -197,7 +205,6 @@ def _agents(config: Config, directories: Directories, token_key: bytes) -> Agent
 
 
 def _agent(name: str, part: AgentPart, base: Path) -> Agent:
-    usd = part.llm.usd_per_day
     return Agent(
         name=name,
         grants=Grants(
@@ -209,16 +216,22 @@ def _agent(name: str, part: AgentPart, base: Path) -> Agent:
             tiers=frozenset(part.llm.tiers),
             cores=frozenset(part.llm.cores),
             max_tokens=part.llm.max_tokens,
+            observe=part.observe,
         ),
         allowance=Allowance(
             tokens_per_day=part.llm.tokens_per_day,
-            micro_usd_per_day=None if usd is None else round(usd * 1e6),
+            micro_usd_per_day=_micro(part.llm.usd_per_day),
+            micro_usd_per_call=_micro(part.llm.usd_per_call),
             calls_per_minute=None if part.rate is None else int(part.rate.partition("/")[0]),
             generations_at_once=part.llm.concurrency,
             memory_rows=part.memory.max_rows,
             memory_bytes=round(part.memory.max_mb * 1e6),
         ),
     )
+
+
+def _micro(usd: float | None) -> int | None:
+    return None if usd is None else round(usd * 1e6)
 
 
 def _argument_rule(part: ArgumentPart, base: Path) -> ArgumentRule:
@@ -233,58 +246,31 @@ def _argument_rule(part: ArgumentPart, base: Path) -> ArgumentRule:
     )
 
 
-def _memory_quota(config: Config, owner: str) -> tuple[int, int]:
-    part = config.agents.get(owner)
-    # The partition that agents share has room for all of them.
-    parts = [part] if part is not None else list(config.agents.values())
-    rows = sum(each.memory.max_rows for each in parts)
-    return rows, round(sum(each.memory.max_mb for each in parts) * 1e6)
-
-
 # --- Adapters ----------------------------------------------------------------------------------
 
 
 async def _open_core(
-    stack: AsyncExitStack, name: str, part: CorePart, config: Config, directories: Directories
+    stack: AsyncExitStack,
+    name: str,
+    part: CorePart,
+    config: Config,
+    directories: Directories,
+    pool: ModelPool,
 ) -> Core:
-    llm: LLMCore
-    price: Price | None = FREE
-    if isinstance(part, LlamaCorePart):
-        settings = _llama_settings(name, part, directories)
-        llm = await stack.enter_async_context(open_llama_core(settings))
-    else:
-        llm = await _open_remote(stack, name, part, config, directories)
-        price = None if part.price is None else _price(part)
+    if isinstance(part, OpenAICorePart):
+        return await _open_remote(stack, name, part, config, directories)
+    with _named(f"cores.{name}.model"):
+        model = resolve_model(part.model, cache_dir=directories.cache, base=directories.base)
+    settings = llama_settings(name, part, model, config.limits, directories.cache)
+    with _named(f"cores.{name}"):
+        await to_thread.run_sync(check_room, settings, pool)
     return Core(
         name=name,
         backend=part.backend,
-        llm=llm,
+        llm=await stack.enter_async_context(open_llama_core(settings, pool)),
         tiers=part.tiers,
         slots=part.slots,
-        price=price,
-    )
-
-
-def _llama_settings(name: str, part: LlamaCorePart, directories: Directories) -> LlamaSettings:
-    if part.model == "bundled":
-        model = BUNDLED_MODEL
-    else:
-        with _named(f"cores.{name}.model"):
-            model = resolve_model(part.model, cache_dir=directories.cache, base=directories.base)
-    return LlamaSettings(
-        model=model,
-        name=name,
-        slots=part.slots,
-        context_tokens=part.context_tokens,
-        threads=part.threads,
-        gpu_layers=part.gpu_layers,
-        main_gpu=part.main_gpu,
-        split_mode=part.split_mode,
-        flash_attention=part.flash_attention,
-        kv_type=part.kv_type,
-        temperature=part.temperature,
-        start_deadline_seconds=part.start_seconds,
-        cache_dir=directories.cache,
+        price=FREE,
     )
 
 
@@ -294,32 +280,31 @@ async def _open_remote(
     part: OpenAICorePart,
     config: Config,
     directories: Directories,
-) -> LLMCore:
-    # Imported here: the OpenAI client takes a second to load, and many kernels have no such core.
-    from backends.openai_compatible import OpenAISettings, open_openai_core
+) -> Core:
+    from aios_mcp.endpoints import core_settings
+    from backends.openai_compatible import open_openai_core
 
-    with _named(f"cores.{name}.api_key"):
-        key = None if part.api_key is None else resolve_secret(part.api_key, directories.base)
-    settings = OpenAISettings(
+    key = _secret(f"cores.{name}.api_key", part.api_key, directories)
+    settings = core_settings(name, part, config.limits, key)
+    return Core(
         name=name,
-        base_url=part.base_url,
-        model=part.model,
-        api_key=key,
-        context_tokens=part.context_tokens,
-        total_deadline_seconds=config.limits.generate_seconds,
-        idle_deadline_seconds=part.idle_seconds,
-        connect_deadline_seconds=part.connect_seconds,
-        supports_schema=part.schema_output,
-        max_tokens_field=part.max_tokens_field,
-        max_connections=part.slots,
+        backend=part.backend,
+        llm=await stack.enter_async_context(open_openai_core(settings)),
+        tiers=part.tiers,
+        slots=part.slots,
+        price=None if part.price is None else _price(part.price),
+        is_loopback=settings.is_loopback,
     )
-    return await stack.enter_async_context(open_openai_core(settings))
 
 
-def _price(part: OpenAICorePart) -> Price:
-    assert part.price is not None
-    cached = part.price.input if part.price.cached_input is None else part.price.cached_input
-    return Price(input=part.price.input, cached_input=cached, output=part.price.output)
+def _price(part: PricePart) -> Price:
+    cached = part.input if part.cached_input is None else part.cached_input
+    return Price(input=part.input, cached_input=cached, output=part.output)
+
+
+def _secret(key: str, reference: str | None, directories: Directories) -> str | None:
+    with _named(key):
+        return None if reference is None else resolve_secret(reference, directories.base)
 
 
 async def open_embedder(
@@ -331,6 +316,8 @@ async def open_embedder(
         ConfigError: Its model is not there.
     """
     wanted = config.memory.embedder
+    if wanted in config.embedders:
+        return await _open_remote_embedder(stack, wanted, config, directories)
     minilm = models_dir(directories.cache) / MINILM_FILE
     if wanted == "static" or (wanted == "auto" and not minilm.exists()):
         return StaticEmbedder()
@@ -339,6 +326,24 @@ async def open_embedder(
         model = resolve_model(spec, cache_dir=directories.cache, base=directories.base)
     settings = LlamaSettings(model=model, name=model.stem, cache_dir=directories.cache)
     return await stack.enter_async_context(open_llama_embedder(settings))
+
+
+async def _open_remote_embedder(
+    stack: AsyncExitStack, name: str, config: Config, directories: Directories
+) -> Embedder:
+    from aios_mcp.endpoints import embedder_settings
+    from backends.openai_compatible import open_openai_embedder
+
+    # Asked for in so many words: whoever names an endpoint may not mean memories to leave.
+    if not config.memory.embeddings_may_leave:
+        raise ConfigError(
+            f"memory.embedder: embedders.{name} sends all memories to an endpoint;"
+            " set memory.embeddings_may_leave = true to allow it, or take another embedder"
+        )
+    part = config.embedders[name]
+    key = _secret(f"embedders.{name}.api_key", part.api_key, directories)
+    settings = embedder_settings(name, part, key)
+    return await stack.enter_async_context(open_openai_embedder(settings))
 
 
 async def _open_server(

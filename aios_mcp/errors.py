@@ -15,7 +15,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backends import errors as backend
-from scheduler.jobs import DeadlineMissedError, NoResourceError, QueueFullError
+from backends.messages import Usage
+from scheduler.jobs import (
+    DeadlineMissedError,
+    DeadlineUnreachableError,
+    NestingTooDeepError,
+    NoResourceError,
+    QueueFullError,
+)
 
 Code = Literal[
     "invalid_argument",
@@ -103,6 +110,7 @@ class Failure:
         retryable: The same call may succeed later.
         retry_after_seconds: When, if that is known.
         request_id: The call that failed, whose audit record says more; None before the gate.
+        usage: Tokens it had used when it failed within its answer; None without one.
     """
 
     code: Code
@@ -110,6 +118,7 @@ class Failure:
     retryable: bool = False
     retry_after_seconds: float | None = None
     request_id: str | None = None
+    usage: Usage | None = None
 
 
 _TABLE: tuple[tuple[type[Exception], Code, bool], ...] = (
@@ -121,6 +130,8 @@ _TABLE: tuple[tuple[type[Exception], Code, bool], ...] = (
     (ConflictError, "conflict", False),
     (QueueFullError, "busy", True),
     (DeadlineMissedError, "busy", True),
+    (DeadlineUnreachableError, "busy", True),
+    (NestingTooDeepError, "not_permitted", False),
     (NoResourceError, "backend_unavailable", True),
     (backend.BackendRefusedError, "invalid_argument", False),
     (backend.BackendTimeoutError, "backend_timeout", True),
@@ -129,6 +140,7 @@ _TABLE: tuple[tuple[type[Exception], Code, bool], ...] = (
     (backend.ToolServerTimeoutError, "downstream_timeout", True),
     (backend.OutputTooLargeError, "output_too_large", False),
     (backend.ToolServerError, "downstream_unavailable", True),
+    (backend.StoreBusyError, "busy", True),
     (backend.StoreFullError, "quota_exceeded", False),
     (backend.MemoryNotFoundError, "not_found", False),
     (backend.IdempotencyConflictError, "conflict", False),
@@ -142,6 +154,11 @@ def name_request(exc: BaseException, request_id: str) -> None:
     exc.__dict__["request_id"] = request_id
 
 
+def tell_usage(exc: BaseException, usage: Usage) -> None:
+    """Let an exception of any type say what its call had used."""
+    exc.__dict__.setdefault("usage", usage)
+
+
 def request_of(exc: BaseException) -> str | None:
     """Give the call an exception ended, if the gate had named it."""
     named: object = exc.__dict__.get("request_id")
@@ -153,11 +170,13 @@ def failure_of(exc: BaseException) -> Failure | None:
     for kind, code, retryable in _TABLE:
         if isinstance(exc, kind):
             after: object = getattr(exc, "retry_after_seconds", None)
+            used: object = getattr(exc, "usage", None)
             return Failure(
                 code=code,
                 message=str(exc),
                 retryable=retryable,
                 retry_after_seconds=after if isinstance(after, float) else None,
                 request_id=request_of(exc),
+                usage=used if isinstance(used, Usage) else None,
             )
     return None

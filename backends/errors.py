@@ -5,7 +5,8 @@
   - BackendTimeoutError        took longer than its deadline
   - BackendRefusedError        understood the request and will not do it; do not retry
     - ContextOverflowError     the prompt does not fit the context window
-    - SchemaUnsupportedError   the JSON Schema cannot be turned into a constraint
+    - UnsupportedError         this core cannot do what the request asks for; another may
+      - SchemaUnsupportedError the JSON Schema cannot be turned into a constraint
   - IncompleteAnswerError      the stream ended before the model said it was finished
 * ToolServerError
   - ToolServerUnavailableError the downstream server is down; carries when to try again
@@ -13,6 +14,7 @@
   - ToolNotFoundError          the server has no such tool
   - OutputTooLargeError        the result is above the size cap
 * StoreError
+  - StoreBusyError             too much to write, or another program holds the lock
   - StoreFullError             no room left: disk, rows or bytes
   - StoreReadOnlyError         the database cannot be written
   - MemoryNotFoundError        no such memory within reach
@@ -64,7 +66,11 @@ class ContextOverflowError(BackendRefusedError):
         self.limit = limit
 
 
-class SchemaUnsupportedError(BackendRefusedError):
+class UnsupportedError(BackendRefusedError):
+    """This core cannot do what the request asks for; the text names it. Another core may."""
+
+
+class SchemaUnsupportedError(UnsupportedError):
     """The JSON Schema cannot be turned into an output constraint; the text names the part."""
 
 
@@ -124,6 +130,10 @@ class OutputTooLargeError(ToolServerError):
 
 class StoreError(Exception):
     """The database could not do its work."""
+
+
+class StoreBusyError(StoreError):
+    """The database has too much to write, or another program has locked it; nothing was written."""
 
 
 class StoreFullError(StoreError):

@@ -126,7 +126,7 @@ class Completion:
 
     Attributes:
         calls: Tools that the model asks for; then `reason` is `tool_calls`.
-        logprobs: One for each token of the text, where they were asked for.
+        logprobs: One for each output token, where they were asked for.
     """
 
     text: str
@@ -147,6 +147,8 @@ class CoreStatus:
         note: One line for people: why it failed, or that it is the bundled demonstration model.
         takes_schema: It can be held to a JSON Schema.
         takes_tools: It can ask for tools.
+        resting_seconds: How long it is not to be asked, after failures or at its own wish.
+        memory_bytes: Main memory that is set aside for it on this machine now.
     """
 
     model: str
@@ -155,6 +157,8 @@ class CoreStatus:
     note: str = ""
     takes_schema: bool = True
     takes_tools: bool = False
+    resting_seconds: float = 0.0
+    memory_bytes: int = 0
 
 
 # --- Tool servers ------------------------------------------------------------------------------
@@ -250,6 +254,11 @@ class MemoryDraft:
         expires: Unix seconds after which it is gone; None never.
         source: Where it came from: agent, tool, request.
         idempotency_key: The same key with the same body adds once.
+        session: Conversation it was said in, or ""; searches know its neighbours there.
+        importance: In [0, 1]; counts where a query gives it weight.
+        created: Unix seconds it is from; None is now.
+        reason: Why it replaces the other; kept in that one's history.
+        fold: Where a memory of the same kind and namespace says nearly the same, that one stands.
     """
 
     content: str
@@ -261,6 +270,11 @@ class MemoryDraft:
     expires: float | None = None
     source: JsonObject = field(default_factory=dict[str, object])
     idempotency_key: str | None = None
+    session: str = ""
+    importance: float = 0.5
+    created: float | None = None
+    reason: str = ""
+    fold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +283,8 @@ class Added:
 
     Attributes:
         id: Id of the stored memory.
-        deduplicated: The same content stood there already, or the key was seen before.
+        deduplicated: The same content stood there already, or nearly the same where the draft asks
+            to fold, or the key was seen before.
         replaced: Id of the memory it superseded.
     """
 
@@ -280,7 +295,7 @@ class Added:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryQuery:
-    """What to look for. Exactly one of `text` and `id`.
+    """What to look for: `text`, `id`, or a `session` alone.
 
     Attributes:
         text: Words to search for.
@@ -291,6 +306,13 @@ class MemoryQuery:
         since: Only those created at or after, in Unix seconds.
         until: Only those created before, in Unix seconds.
         max_tokens: Room for the hits' texts, best first; one that does not fit is left out.
+        session: Only memories of this conversation; without text or id its last ones, newest first.
+        history: With an id: its older versions too, newest first. It may be an older one's id.
+        links: Links to follow from each hit, so many steps; what they lead to comes after the hits.
+        distinct: Leave out hits that say nearly the same as a better one.
+        recency: Weight in [0, 1] of how new a memory is: half after 30 days.
+        importance: Weight in [0, 1] of its importance.
+        explain: Say of each hit what its score is made of.
     """
 
     text: str | None = None
@@ -302,11 +324,25 @@ class MemoryQuery:
     since: float | None = None
     until: float | None = None
     max_tokens: int | None = None
+    session: str | None = None
+    history: bool = False
+    links: int = 0
+    distinct: bool = False
+    recency: float = 0.0
+    importance: float = 0.0
+    explain: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """One memory found; `score` is in [0, 1], higher is better, comparable within one answer."""
+    """One memory found; `score` is in [0, 1], higher is better, comparable within one answer.
+
+    Attributes:
+        links: `(relation, id)` pairs it was given and that lead to memories within reach.
+        via: Id of the hit whose link led here, or "".
+        replaced: Of an older version: why it was replaced, maybe ""; None of a living memory.
+        why: Parts of the score by name, where the query asks to explain.
+    """
 
     id: str
     content: str
@@ -317,6 +353,32 @@ class Hit:
     created: float
     data: JsonObject | None
     source: JsonObject
+    session: str = ""
+    importance: float = 0.5
+    links: tuple[tuple[str, str], ...] = ()
+    via: str = ""
+    replaced: str | None = None
+    why: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryRecord:
+    """A stored memory as a listing gives it.
+
+    Attributes:
+        id: Its id.
+        namespace: Where it stands.
+        draft: What would store it again: `created` is set, `replaces` names the older version that
+            still stands, there is no key.
+        is_current: It was not replaced.
+        position: What was added later stands higher; a listing goes on after it.
+    """
+
+    id: str
+    namespace: str
+    draft: MemoryDraft
+    is_current: bool
+    position: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

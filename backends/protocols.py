@@ -25,6 +25,7 @@ from backends.messages import (
     MemoryCounts,
     MemoryDraft,
     MemoryQuery,
+    MemoryRecord,
     Piece,
     Place,
     Reach,
@@ -131,6 +132,21 @@ class MemoryStore(Protocol):
         """Count what one partition holds."""
         ...
 
+    async def records(
+        self, reach: Sequence[Reach], /, *, after: int = 0, limit: int = 500
+    ) -> tuple[MemoryRecord, ...]:
+        """List memories by position, older versions included, those that have expired not.
+
+        Args:
+            reach: Where to look.
+            after: Position of the last one of the page before; 0 starts.
+            limit: Most records of the page.
+
+        Raises:
+            StoreError: The database could not be read.
+        """
+        ...
+
 
 class ToolServer(Protocol):
     """A place that runs tools."""
@@ -159,7 +175,11 @@ class ToolServer(Protocol):
 
 
 class Journal(Protocol):
-    """Audit trail and ledger, durable together."""
+    """Audit trail and ledger, durable together.
+
+    What is to be written is written although its caller is cancelled: who waits for it waits on,
+    and learns what became of it.
+    """
 
     async def open_call(
         self, opened: CallOpened, holds: Sequence[Hold], once: str | None, /

@@ -113,7 +113,7 @@ class ListJournal:
         self, opened: CallOpened, holds: Sequence[Hold], once: str | None, /
     ) -> str | None:
         """Record the intent and set the holds aside."""
-        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.cancel_shielded_checkpoint()
         if once is not None:
             key = (opened.agent, once)
             seen = self._once.get(key)
@@ -131,7 +131,7 @@ class ListJournal:
 
     async def close_call(self, closed: CallClosed, /) -> None:
         """Replace the holds by what was used and record the outcome."""
-        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.cancel_shielded_checkpoint()
         holds = self._holds.pop(closed.request_id, None)
         if holds is None:
             return
@@ -147,7 +147,7 @@ class ListJournal:
 
     async def refuse_call(self, opened: CallOpened, outcome: str, /) -> None:
         """Record a call that was not let in."""
-        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.cancel_shielded_checkpoint()
         self.audit.append(_record(len(self.audit) + 1, opened, outcome))
 
     async def balance(self, account: str, period: str, unit: Unit, /) -> Balance:

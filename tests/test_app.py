@@ -1,6 +1,7 @@
 """The composition root with the adapters of production."""
 
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -9,10 +10,13 @@ import pytest
 from aios_mcp.app import App, open_embedder, open_kernel
 from aios_mcp.config import Config, ConfigError, load_config
 from aios_mcp.directories import Directories
-from aios_mcp.kernel.calls import AddCall, GenerateCall, SearchCall
+from aios_mcp.kernel.calls import AddCall, GenerateCall, Generation, SearchCall
 from backends.errors import BackendError
 from backends.llama_cpp import BUNDLED_MODEL
 from backends.messages import GenerateRequest, MemoryDraft, MemoryQuery, Message, Piece
+from backends.protocols import Emit
+from scheduler import Lane
+from tests.backends.llama_cpp.tiny_models import write_language_model
 from tests.marks import asyncio_only
 
 pytestmark = asyncio_only
@@ -115,6 +119,47 @@ async def test_the_policy_of_the_file_says_who_runs_next(
             for agent in ("local", "local", "local", "local", "polite"):
                 tasks.start_soon(ask, app, agent)
     assert served.index("polite") == place
+
+
+@pytest.mark.parametrize("policy", ["fair", "round_robin", "deadline", "priority"])
+async def test_a_long_generation_stands_still_for_one_that_goes_first(
+    tmp_path: Path, policy: str
+) -> None:
+    write_language_model(tmp_path / "endless.gguf", context_tokens=50_000)
+    agent = 'llm = { tiers = ["balanced"], max_tokens = 40000 }'
+    config = configure(
+        tmp_path,
+        f'[scheduler]\npolicy = "{policy}"\n[agents.local]\n{agent}\n[agents.polite]\n{agent}\n'
+        '[cores.x]\nbackend = "llama_cpp"\nmodel = "endless.gguf"\nslots = 1\n'
+        "context_tokens = 50000\n",
+    )
+    has_begun, goes_on = anyio.Event(), anyio.Event()
+    is_answered = False
+
+    async def note(_: Piece, /) -> None:
+        has_begun.set()
+        if is_answered:
+            goes_on.set()
+
+    async def forget(_: Piece, /) -> None:
+        pass
+
+    async def ask(app: App, agent: str, emit: Emit, call: GenerateCall) -> Generation:
+        return await app.kernel.llm_generate(app.agents.get(agent), call, emit)
+
+    endless = GenerateRequest(messages=(Message("user", "Hello"),), max_tokens=40_000)
+    urgent = GenerateCall(
+        request=replace(endless, max_tokens=8), lane=Lane.URGENT, deadline_seconds=25
+    )
+    with anyio.fail_after(SECONDS):
+        async with open_kernel(config, tmp_path) as app, anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, app, "local", note, GenerateCall(request=endless))
+            await has_begun.wait()
+            answer = await ask(app, "polite", forget, urgent)
+            assert answer.usage.output_tokens == 8
+            is_answered = True
+            await goes_on.wait()
+            tasks.cancel_scope.cancel()
 
 
 async def test_a_remote_core_is_not_contacted_before_its_first_call(tmp_path: Path) -> None:

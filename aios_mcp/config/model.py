@@ -1,30 +1,20 @@
 """What the configuration file may say, as frozen models. Reading the file is `load`'s work."""
 
+import json
 from collections.abc import Collection
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import jsonschema
+from pydantic import Field, model_validator
 
-NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
-Name = Annotated[str, Field(pattern=f"^{NAME}$")]
-SECRET_REF = r"^(env|file):.+$"
-NAMESPACE = r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*(/\*)?$"
-RATE = r"^[1-9][0-9]{0,5}/min$"
-ADDRESS = r"^https?://[^\s/]+"
-
-SecretRef = Annotated[str, Field(pattern=SECRET_REF)]
-"""Where a secret is found: `env:VARIABLE` or `file:PATH`; never the secret itself."""
-
-Namespace = Annotated[str, Field(pattern=NAMESPACE)]
-"""A memory namespace, or all below one: self, self/*, shared, team/alpha."""
-
-Rate = Annotated[str, Field(pattern=RATE)]
-
-
-class Part(BaseModel):
-    """A table of the file: frozen, and closed against unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+from aios_mcp.config.core_parts import (
+    CorePart,
+    EmbedderPart,
+    LlamaCorePart,
+    OpenAICorePart,
+    RouterPart,
+)
+from aios_mcp.config.part import ADDRESS, POSTGRES, Name, Namespace, Part, Rate, SecretRef
 
 
 class KernelPart(Part):
@@ -64,6 +54,13 @@ class LimitsPart(Part):
     )
     memory_seconds: float = Field(default=30.0, gt=0, le=3600, description="Longest memory call")
     memory_slots: int = Field(default=16, ge=1, le=1024, description="Memory calls at work at once")
+    model_memory_mb: int = Field(
+        default=0,
+        ge=0,
+        le=10**8,
+        description="Main memory for the models of all llama_cpp cores together; those that do not"
+        " fit at once take turns; 0 is nine tenths of what is free at the start",
+    )
     shutdown_seconds: float = Field(
         default=1.0, gt=0, le=60, description="Grace for calls in flight at the end"
     )
@@ -95,27 +92,81 @@ class HttpPart(Part):
     )
 
 
+class KindPart(Part):
+    """`[memory.kinds.NAME]`: what memories of this kind must look like."""
+
+    data_schema: dict[str, object] = Field(
+        description="JSON Schema of the data beside the text, as a table"
+    )
+
+    @model_validator(mode="after")
+    def _is_a_schema(self) -> Self:
+        try:
+            jsonschema.Draft202012Validator.check_schema(self.json_schema())
+        except jsonschema.SchemaError as exc:
+            raise ValueError(f"data_schema is not a JSON Schema: {exc.message}") from exc
+        return self
+
+    def json_schema(self) -> dict[str, object]:
+        """Give the schema with its arrays as lists; the file's are tuples here."""
+        schema: dict[str, object] = json.loads(json.dumps(self.data_schema))
+        return schema
+
+
 class MemoryPart(Part):
     """`[memory]`."""
 
-    embedder: str = Field(
-        default="auto", description="auto, minilm, static, or the path of an embedding GGUF"
+    kinds: dict[str, KindPart] = Field(
+        default_factory=dict[str, KindPart], description="Kinds whose data must fit a schema"
     )
+
+    embedder: str = Field(
+        default="auto",
+        description="auto, minilm, static, the path of an embedding GGUF, or a name of [embedders]",
+    )
+    embeddings_may_leave: bool = Field(
+        default=False, description="Memories may be sent to an endpoint of [embedders]"
+    )
+    url: str | None = Field(
+        default=None,
+        pattern=POSTGRES,
+        description="A PostgreSQL database with pgvector, for kernels that share memories:"
+        " postgresql://USER@HOST:PORT/DATABASE; without it they stand in the data directory",
+    )
+    password: SecretRef | None = Field(
+        default=None, description="For url, as env:VARIABLE or file:PATH"
+    )
+    connections: int = Field(default=8, ge=1, le=64, description="For url: open at once")
 
 
 class SchedulerPart(Part):
     """`[scheduler]`."""
 
-    policy: Literal["fair", "fifo", "priority", "deadline"] = Field(
+    policy: Literal["fair", "fifo", "round_robin", "priority", "deadline"] = Field(
         default="fair",
-        description="Who runs next: fair shares work over agents, fifo goes by arrival, priority"
-        " by the call's priority, deadline by the call's deadline",
+        description="Who runs next: fair shares work over agents, fifo goes by arrival,"
+        " round_robin gives agents turns, priority goes by the call's priority, deadline by the"
+        " call's deadline",
     )
     ageing_seconds: float = Field(
         default=30.0,
         gt=0,
         le=86_400,
-        description="For priority: a call that waited this long counts as one step more urgent",
+        description="For priority, and among an agent's own calls for fair: a call that waited this"
+        " long counts as one step more urgent",
+    )
+    turn_tokens: int = Field(
+        default=32,
+        ge=1,
+        le=100_000,
+        description="For fair and round_robin: tokens after which a generation may have to stand"
+        " still for an agent that has had less",
+    )
+    prompt_weight: float = Field(
+        default=1.0, ge=0, le=1000, description="For fair: what a token of a prompt counts"
+    )
+    output_weight: float = Field(
+        default=2.0, gt=0, le=1000, description="For fair: what a generated token counts"
     )
 
 
@@ -173,6 +224,9 @@ class AgentLlmPart(Part):
         default=None, ge=1, le=10**15, description="Tokens a day (UTC), prompts included"
     )
     usd_per_day: float | None = Field(default=None, gt=0, le=1e9, description="Dollars a day (UTC)")
+    usd_per_call: float | None = Field(
+        default=None, gt=0, le=1e9, description="Dollars that one generation may cost at most"
+    )
     concurrency: int | None = Field(default=None, ge=1, le=1024, description="Generations at once")
 
 
@@ -192,86 +246,16 @@ class AgentPart(Part):
     memory: AgentMemoryPart = Field(default_factory=AgentMemoryPart)
     llm: AgentLlmPart = Field(default_factory=AgentLlmPart)
     rate: Rate | None = Field(default=None, description="Calls a minute, such as 60/min")
+    observe: bool = Field(
+        default=False,
+        description="It may see in aios://queue how all agents fare: calls, speed and spend",
+    )
     share: float = Field(
         default=1.0,
         ge=0.001,
         le=1000,
         description="Its part of busy slots against the others', under the policy fair",
     )
-
-
-class PricePart(Part):
-    """`price` of a core, in USD per million tokens."""
-
-    input: float = Field(ge=0, le=1e6)
-    output: float = Field(ge=0, le=1e6)
-    cached_input: float | None = Field(
-        default=None, ge=0, le=1e6, description="Defaults to the price of input"
-    )
-
-
-class LlamaCorePart(Part):
-    """`[cores.NAME]` with `backend = "llama_cpp"`."""
-
-    backend: Literal["llama_cpp"]
-    model: str = Field(
-        default="bundled",
-        description="Path of a GGUF file, hf:ORG/REPO[:FILE or QUANT], or bundled",
-    )
-    tiers: tuple[Name, ...] = Field(default=("fast", "balanced", "capable"))
-    slots: int = Field(default=8, ge=1, le=64, description="Sequences decoded together")
-    context_tokens: int = Field(
-        default=0,
-        ge=0,
-        le=10**8,
-        description="Tokens of one sequence; 0 takes the model's, at most 8192",
-    )
-    threads: int = Field(
-        default=0, ge=0, le=1024, description="0 is one less than the physical cores"
-    )
-    gpu_layers: int = Field(default=0, ge=-1, le=10_000, description="Layers on the GPU; -1 is all")
-    main_gpu: int = Field(default=0, ge=0, le=1024)
-    split_mode: Literal["none", "layer", "row"] = "layer"
-    flash_attention: Literal["auto", "on", "off"] = "auto"
-    kv_type: Literal["f16", "q8_0"] = "f16"
-    temperature: float = Field(
-        default=0.0, ge=0, le=2, description="Where a call names none; 0 is deterministic"
-    )
-    start_seconds: float = Field(
-        default=120.0, gt=0, le=3600, description="Longest time a model may take to load"
-    )
-
-    @model_validator(mode="after")
-    def _quantised_cache_needs_flash_attention(self) -> Self:
-        if self.kv_type == "q8_0" and self.flash_attention == "off":
-            raise ValueError('kv_type = "q8_0" needs flash attention; set flash_attention = "auto"')
-        return self
-
-
-class OpenAICorePart(Part):
-    """`[cores.NAME]` with `backend = "openai"`: any OpenAI-compatible endpoint."""
-
-    backend: Literal["openai"]
-    base_url: str = Field(pattern=ADDRESS, description="Such as http://127.0.0.1:11434/v1")
-    model: str = Field(min_length=1)
-    api_key: SecretRef | None = Field(default=None, description="env:VARIABLE or file:PATH")
-    tiers: tuple[Name, ...] = Field(default=("capable",))
-    slots: int = Field(default=32, ge=1, le=4096, description="Requests in flight at once")
-    context_tokens: int = Field(default=0, ge=0, le=10**8, description="0 is unknown")
-    price: PricePart | None = Field(
-        default=None, description="USD per million tokens; without it the cost is unknown"
-    )
-    idle_seconds: float = Field(
-        default=60.0, gt=0, le=3600, description="Longest silence of a stream"
-    )
-    connect_seconds: float = Field(default=10.0, gt=0, le=600)
-    schema_output: bool = Field(
-        default=True, description="The endpoint takes response_format json_schema"
-    )
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-
-
-CorePart = Annotated[LlamaCorePart | OpenAICorePart, Field(discriminator="backend")]
 
 
 class ServerPart(Part):
@@ -329,7 +313,9 @@ class Config(Part):
     memory: MemoryPart = Field(default_factory=MemoryPart)
     scheduler: SchedulerPart = Field(default_factory=SchedulerPart)
     agents: dict[Name, AgentPart] = Field(default_factory=_local_agent)
+    router: RouterPart = Field(default_factory=RouterPart)
     cores: dict[Name, CorePart] = Field(default_factory=_bundled_core)
+    embedders: dict[Name, EmbedderPart] = Field(default_factory=dict[str, EmbedderPart])
     servers: dict[Name, ServerPart] = Field(default_factory=dict[str, ServerPart])
 
     @model_validator(mode="after")

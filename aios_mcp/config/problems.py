@@ -9,15 +9,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from aios_mcp.config.lines import Key, entries
-from aios_mcp.config.model import (
-    ADDRESS,
-    NAME,
-    NAMESPACE,
-    RATE,
-    SECRET_REF,
-    Config,
-    default_agent_problem,
-)
+from aios_mcp.config.model import Config, default_agent_problem
+from aios_mcp.config.part import ADDRESS, NAME, NAMESPACE, POSTGRES, RATE, SECRET_REF
 
 _PATTERNS = {
     f"^{NAME}$": "must be a name: letters, digits, - and _, at most 64, the first no sign",
@@ -28,6 +21,9 @@ _PATTERNS = {
     NAMESPACE: "must be a namespace, such as self/*, shared or team/alpha",
     RATE: 'must be a rate, such as "60/min"',
     ADDRESS: "must be an address, such as http://127.0.0.1:11434/v1",
+    POSTGRES: (
+        "must be postgresql://USER@HOST:PORT/DATABASE, and its password apart, as memory.password"
+    ),
 }
 _TYPES = {
     "int_type": "a whole number",
@@ -45,7 +41,7 @@ _BOUNDS = {
     "less_than_equal": ("at most", "le"),
     "less_than": ("less than", "lt"),
 }
-_NOT_SHOWN = {"token", "api_key", "env", "headers", "command", "url", "base_url"}
+_NOT_SHOWN = {"token", "api_key", "password", "env", "headers", "command", "url", "base_url"}
 _LONGEST_SHOWN = 40
 _DEFAULT_AGENT: Key = ("kernel", "default_agent")
 

@@ -17,6 +17,7 @@ class Allowance:
     Attributes:
         tokens_per_day: Tokens a day (UTC), prompts included.
         micro_usd_per_day: Millionths of a dollar a day (UTC).
+        micro_usd_per_call: Millionths of a dollar that one generation may cost at most.
         calls_per_minute: Calls of any kind.
         generations_at_once: Generations that may run at the same time.
         memory_rows: Most memories in its own partition.
@@ -25,6 +26,7 @@ class Allowance:
 
     tokens_per_day: int | None = None
     micro_usd_per_day: int | None = None
+    micro_usd_per_call: int | None = None
     calls_per_minute: int | None = None
     generations_at_once: int | None = None
     memory_rows: int = 100_000

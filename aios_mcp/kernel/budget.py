@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from aios_mcp.kernel.agents import Agent
 from aios_mcp.kernel.calls import GenerateCall
-from aios_mcp.kernel.cores import Core, most_tokens
-from backends.messages import Hold, Usage
+from aios_mcp.kernel.cores import Core
+from aios_mcp.kernel.estimates import worst_usage
+from backends.messages import Hold
 
 
 def day_of(now: float) -> str:
@@ -21,14 +22,11 @@ def holds_for(
 
     Args:
         agent: Who pays.
-        call: The call; injected memories count with their whole room.
+        call: The call.
         cores: Cores it may run on.
         now: Unix seconds.
     """
-    room = call.memory.max_tokens if call.memory else 0
-    worst = Usage(
-        input_tokens=most_tokens(call.request) + room, output_tokens=call.request.max_tokens
-    )
+    worst = worst_usage(call)
     cost = max((core.price.micro_usd(worst) for core in cores if core.price), default=0)
     period = day_of(now)
     allowance = agent.allowance

@@ -9,8 +9,10 @@ from backends.messages import (
     GenerateRequest,
     MemoryDraft,
     MemoryQuery,
+    RequestedCall,
     Selection,
     ServerStatus,
+    TokenLogprob,
     ToolResult,
     ToolSpec,
     Usage,
@@ -58,6 +60,15 @@ class GenerateCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try on one core; `outcome` is `ok`, or the code of its error."""
+
+    core: str
+    outcome: str
+    ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     """Answer of `llm_generate`.
 
@@ -66,7 +77,10 @@ class Generation:
         core: Name of the core that answered.
         note: What to know of that core, such as that it is the bundled demonstration model.
         cost_micro_usd: None where the core's price is unknown; 0 for local cores.
+        attempts: Cores that were tried, the one that answered last.
         memories: Ids of the memories that were injected.
+        calls: Tools that the model asks for; their results belong in the next call's messages.
+        logprobs: One for each token of the text, where they were asked for.
     """
 
     text: str
@@ -79,7 +93,10 @@ class Generation:
     queue_ms: float
     run_ms: float
     request_id: str
+    attempts: tuple[Attempt, ...] = ()
     memories: tuple[str, ...] = ()
+    calls: tuple[RequestedCall, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +171,10 @@ class CoreReport:
     """One core as an agent may see it.
 
     Attributes:
+        is_local: It runs on this machine.
         price: USD per million tokens, `(input, cached input, output)`; None is unknown.
+        tokens_per_second: How fast it wrote its last answers; None is not known yet.
+        first_token_ms: How long their beginning took; None is not known yet.
     """
 
     name: str
@@ -164,7 +184,10 @@ class CoreReport:
     slots: int
     busy: int
     waiting: int
+    is_local: bool
     price: tuple[float, float, float] | None
+    tokens_per_second: float | None
+    first_token_ms: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

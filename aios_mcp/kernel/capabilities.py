@@ -71,6 +71,7 @@ class Grants:
         tiers: Tiers it may use.
         cores: Cores it may name besides those of its tiers.
         max_tokens: Most tokens of one answer.
+        observe: It may see how all agents fare: their names, calls, speed and spend.
     """
 
     tools: tuple[tuple[str, ...], ...] = ()
@@ -81,6 +82,7 @@ class Grants:
     tiers: frozenset[str] = field(default_factory=frozenset[str])
     cores: frozenset[str] = field(default_factory=frozenset[str])
     max_tokens: int = 8192
+    observe: bool = False
 
     def allows_tool(self, name: str) -> bool:
         """Test a full tool name, `server.tool`."""
@@ -121,6 +123,10 @@ class Grants:
             # A core named apart from the tiers must not slip past a caveat on tiers.
             cores=self.cores if tiers is None else frozenset(),
             max_tokens=self.max_tokens if max_tokens is None else min(self.max_tokens, max_tokens),
+            # Whoever is given less than all of it is not meant to watch the others.
+            observe=self.observe
+            and not deny
+            and all(each is None for each in (tools, tiers, max_tokens, read, write)),
         )
 
 

@@ -1,4 +1,4 @@
-"""The cores to generate on: which of them an agent's choice means, and what they cost."""
+"""The cores to generate on: which of them an agent may use for a call, and what they cost."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,10 @@ from typing import Literal
 
 from aios_mcp.errors import NotPermittedError
 from aios_mcp.kernel.agents import Agent
-from backends.messages import GenerateRequest, Usage
+from aios_mcp.kernel.calls import GenerateCall
+from aios_mcp.kernel.estimates import worst_usage
+from backends.messages import Usage
 from backends.protocols import LLMCore
-
-_MESSAGE_OVERHEAD_TOKENS = 16
-_BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +42,12 @@ FREE = Price(input=0.0, cached_input=0.0, output=0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
-    """One core and what the configuration says of it; `price` None is unknown."""
+    """One core and what the configuration says of it.
+
+    Attributes:
+        price: None is unknown.
+        is_loopback: It is an endpoint on this machine.
+    """
 
     name: str
     backend: Literal["llama_cpp", "openai"]
@@ -51,33 +55,44 @@ class Core:
     tiers: tuple[str, ...]
     slots: int
     price: Price | None
+    is_loopback: bool = False
 
     @property
     def is_local(self) -> bool:
-        """It runs on this machine, under this kernel."""
-        return self.backend == "llama_cpp"
+        """It runs on this machine."""
+        return self.backend == "llama_cpp" or self.is_loopback
 
 
 class Cores:
-    """All cores, in the order in which they are tried: local ones first, then as configured."""
+    """All cores, in the order of the configuration."""
 
     def __init__(self, cores: Sequence[Core]) -> None:
-        ordered = sorted(cores, key=lambda core: not core.is_local)
-        self._cores: Mapping[str, Core] = {core.name: core for core in ordered}
-
-    def __getitem__(self, name: str) -> Core:
-        return self._cores[name]
+        self._cores: Mapping[str, Core] = {core.name: core for core in cores}
 
     def visible_to(self, agent: Agent) -> tuple[Core, ...]:
         """Give the cores an agent may use."""
         return tuple(core for core in self._cores.values() if _may_use(agent, core))
 
-    def choose(self, agent: Agent, model: str) -> tuple[Core, ...]:
-        """Give the cores that a core's name or a tier means, in order of preference.
+    def choose(self, agent: Agent, call: GenerateCall) -> tuple[Core, ...]:
+        """Give the cores that an agent may use for a call: those its model and its money mean.
 
         Raises:
             NotPermittedError: There is none, or none for this agent: both read the same.
         """
+        chosen = self._named(agent, call.model)
+        allowance = agent.allowance
+        if allowance.micro_usd_per_day is None and allowance.micro_usd_per_call is None:
+            return chosen
+        priced = tuple(core for core in chosen if core.price is not None)
+        if not priced:
+            raise NotPermittedError(
+                f"model {call.model!r} has no known price, and agent {agent.name!r} has a budget in"
+                " dollars; set `price` for the core in the configuration",
+                rule="llm.usd_per_day",
+            )
+        return _affordable(agent, call, priced)
+
+    def _named(self, agent: Agent, model: str) -> tuple[Core, ...]:
         allowed = self.visible_to(agent)
         named = tuple(core for core in allowed if core.name == model)
         by_tier = (
@@ -92,29 +107,25 @@ class Cores:
             raise NotPermittedError(
                 f"model {model!r} is not available to agent {agent.name!r}; {hint}", rule="llm"
             )
-        if agent.allowance.micro_usd_per_day is None:
-            return chosen
-        priced = tuple(core for core in chosen if core.price is not None)
-        if not priced:
-            raise NotPermittedError(
-                f"model {model!r} has no known price, and agent {agent.name!r} has a budget in"
-                " dollars; set `price` for the core in the configuration",
-                rule="llm.usd_per_day",
-            )
-        return priced
+        return chosen
 
 
-def most_tokens(request: GenerateRequest) -> int:
-    """Bound the tokens of a prompt from above: a token is at least one byte of UTF-8."""
-    return sum(
-        len(message.text.encode("utf-8", "replace")) + _MESSAGE_OVERHEAD_TOKENS
-        for message in request.messages
-    )
-
-
-def likely_tokens(request: GenerateRequest) -> int:
-    """Estimate the tokens of a prompt, for calls that end before the core has counted them."""
-    return math.ceil(most_tokens(request) / _BYTES_PER_TOKEN)
+def _affordable(agent: Agent, call: GenerateCall, cores: Sequence[Core]) -> tuple[Core, ...]:
+    ceiling = agent.allowance.micro_usd_per_call
+    if ceiling is None:
+        return tuple(cores)
+    worst = worst_usage(call)
+    costs = [(core.price.micro_usd(worst), core) for core in cores if core.price is not None]
+    affordable = tuple(core for cost, core in costs if cost <= ceiling)
+    if not affordable:
+        least = min(cost for cost, _ in costs)
+        raise NotPermittedError(
+            f"a call of model {call.model!r} may cost up to {least / 1e6:g} USD, and"
+            f" agent {agent.name!r} may spend {ceiling / 1e6:g} USD on one; lower max_tokens,"
+            " shorten the messages or name a cheaper model",
+            rule="llm.usd_per_call",
+        )
+    return affordable
 
 
 def _may_use(agent: Agent, core: Core) -> bool:

@@ -4,13 +4,12 @@ What is refused is recorded too. What was let in is settled and recorded however
 when it is cancelled.
 """
 
-import hashlib
 import hmac
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 
 import anyio
 
@@ -22,17 +21,19 @@ from aios_mcp.errors import (
     name_request,
 )
 from aios_mcp.kernel.agents import Agent
+from aios_mcp.kernel.headroom import Headroom
 from aios_mcp.kernel.rates import Rates
 from backends.errors import IdempotencyConflictError, OverdrawnError, StoreError
 from backends.messages import CallClosed, CallOpened, Hold, Unit
 from backends.protocols import Journal
+from scheduler import InLine
 
-_CLOSE_SECONDS = 10.0
+_canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Entry:
     """What a caller wants of the gate.
 
@@ -43,6 +44,8 @@ class Entry:
         check: Raises when the agent may not.
         holds: Gives the units to set aside; asked only once the check has passed.
         once: Idempotency key, or None.
+        within_seconds: Longest wait for budget that other calls of the agent may give back.
+        in_line: Told of the call's lease when it has to wait for it.
     """
 
     op: str
@@ -51,6 +54,8 @@ class Entry:
     check: Callable[[], None]
     holds: Callable[[], Sequence[Hold]] = tuple
     once: str | None = None
+    within_seconds: float = 0.0
+    in_line: InLine | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,7 +64,10 @@ class Call:
 
     Attributes:
         id: Request id, also of the audit record.
+        agent: Who called.
+        entry: What was asked for.
         replay: Answer of an earlier call with the same idempotency key, or None.
+        since: When it was let in, on the event loop's clock.
         used: Units used so far: what a cancelled call pays for.
         queue_seconds: Time spent in line.
         place: Core or server that did the work.
@@ -67,7 +75,10 @@ class Call:
     """
 
     id: str
+    agent: str
+    entry: Entry
     replay: str | None = None
+    since: float = 0.0
     used: dict[Unit, int] = field(default_factory=dict[Unit, int])
     queue_seconds: float = 0.0
     place: str = ""
@@ -87,21 +98,35 @@ class Gate:
     ) -> None:
         self._journal = journal
         self._rates = Rates()
-        self._digest_key = digest_key
+        self._headroom = Headroom()
+        # To be copied: a digest in one step lets go of the interpreter's lock, and a busy writer
+        # may keep it for milliseconds.
+        self._mac = hmac.new(digest_key, digestmod="sha256")
         self._now = now
         self._new_id = new_id
+        self._live: dict[str, Call] = {}
 
-    @asynccontextmanager
-    async def enter(self, agent: Agent, entry: Entry) -> AsyncGenerator[Call]:
-        """Admit one syscall for the length of the block.
+    @property
+    def live(self) -> Collection[Call]:
+        """Calls that were let in and have not ended, oldest first."""
+        return self._live.values()
 
-        Raises:
+    def enter(self, agent: Agent, entry: Entry) -> "Passage":
+        """Admit one syscall for the length of an `async with` block.
+
+        Entering raises:
             NotPermittedError: No grant.
             RateLimitedError: Too many calls.
             BudgetExceededError: The budget does not cover the holds.
             ConflictError: The idempotency key stands for something else.
             StoreError: The audit trail cannot be written, so nothing may happen.
         """
+        return Passage(self, agent, entry)
+
+    # --- For passages --------------------------------------------------------------------------
+
+    async def admit(self, agent: Agent, entry: Entry) -> Call:
+        """Let a call in; one that is answered by a replay is not live."""
         opened = CallOpened(
             request_id="r" + self._new_id(),
             agent=agent.name,
@@ -110,23 +135,22 @@ class Gate:
             digest=self._digest(entry.arguments),
             at=self._now(),
         )
-        call = Call(id=opened.request_id)
+        call = Call(id=opened.request_id, agent=agent.name, entry=entry)
         call.replay = await self._admit(agent, entry, opened)
-        if call.replay is not None:
-            yield call
+        if call.replay is None:
+            call.since = anyio.current_time()
+            self._live[call.id] = call
+        return call
+
+    async def dismiss(self, call: Call, exc: BaseException | None) -> None:
+        """Settle and record a call that was let in, and how it ended."""
+        if self._live.pop(call.id, None) is None:
             return
-        started = anyio.current_time()
-        outcome = "internal"
-        try:
-            yield call
-            outcome = "ok"
-        except BaseException as exc:
+        outcome = "ok"
+        if exc is not None:
             outcome = _outcome_of(exc)
             name_request(exc, call.id)
-            raise
-        finally:
-            run_seconds = anyio.current_time() - started - call.queue_seconds
-            await self._close(call, outcome, run_seconds)
+        await self._close(call, outcome)
 
     async def _admit(self, agent: Agent, entry: Entry, opened: CallOpened) -> str | None:
         try:
@@ -139,16 +163,37 @@ class Gate:
             raise
 
     async def _open(self, agent: Agent, entry: Entry, opened: CallOpened) -> str | None:
+        async def opening() -> str | None:
+            holds = entry.holds()
+            try:
+                return await self._journal.open_call(opened, holds, entry.once)
+            except OverdrawnError as exc:
+                if await self._may_fit(exc, holds):
+                    raise
+                raise _exceeded(agent, exc) from exc
+
         try:
-            return await self._journal.open_call(opened, entry.holds(), entry.once)
+            answer = await self._headroom.open(
+                agent.name, opening, within_seconds=entry.within_seconds
+            )
         except OverdrawnError as exc:
-            raise BudgetExceededError(
-                agent.name, unit=exc.unit, wanted=exc.wanted, left=exc.left
-            ) from exc
+            raise _exceeded(agent, exc) from exc
         except IdempotencyConflictError as exc:
             raise ConflictError(str(exc)) from exc
+        if answer is not None:
+            self._headroom.close(agent.name)  # a replay holds nothing
+        return answer
 
-    async def _close(self, call: Call, outcome: str, run_seconds: float) -> None:
+    async def _may_fit(self, exc: OverdrawnError, holds: Sequence[Hold]) -> bool:
+        """Whether the call would fit if all that is held were given back."""
+        for hold in holds:
+            if hold.unit == exc.unit and hold.cap is not None:
+                balance = await self._journal.balance(hold.account, hold.period, hold.unit)
+                return balance.spent + hold.amount <= hold.cap
+        return False
+
+    async def _close(self, call: Call, outcome: str) -> None:
+        run_seconds = anyio.current_time() - call.since - call.queue_seconds
         closed = CallClosed(
             request_id=call.id,
             at=self._now(),
@@ -159,18 +204,49 @@ class Gate:
             place=call.place,
             answer=call.answer if outcome == "ok" else None,
         )
-        # Cancelled or not, what was used is paid for. A store that fails here leaves the call open
-        # in the journal, which charges its holds in full when it recovers.
-        with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
-            try:
-                await self._journal.close_call(closed)
-            except StoreError:
-                logger.exception("call not settled", extra={"request_id": call.id})
+        # A store that fails here leaves the call open in the journal, which settles it later, or
+        # charges its holds in full when it recovers.
+        try:
+            await self._journal.close_call(closed)
+        except StoreError:
+            logger.exception("call not settled", extra={"request_id": call.id})
+        finally:
+            self._headroom.close(call.agent)
 
     def _digest(self, arguments: object) -> str:
         # Keyed, so that short arguments cannot be guessed from the audit trail.
-        text = json.dumps(arguments, sort_keys=True, separators=(",", ":"), default=str)
-        return hmac.new(self._digest_key, text.encode(), hashlib.sha256).hexdigest()
+        mac = self._mac.copy()
+        mac.update(_canonical_json(arguments).encode())
+        return mac.hexdigest()
+
+
+class Passage:
+    """The way of one syscall through the gate and out again."""
+
+    __slots__ = ("_agent", "_call", "_entry", "_gate")
+
+    def __init__(self, gate: Gate, agent: Agent, entry: Entry) -> None:
+        self._gate = gate
+        self._agent = agent
+        self._entry = entry
+
+    async def __aenter__(self) -> Call:
+        """Enter; see `Gate.enter`."""
+        self._call = await self._gate.admit(self._agent, self._entry)
+        return self._call
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave, whatever happened."""
+        await self._gate.dismiss(self._call, exc)
+
+
+def _exceeded(agent: Agent, exc: OverdrawnError) -> BudgetExceededError:
+    return BudgetExceededError(agent.name, unit=exc.unit, wanted=exc.wanted, left=exc.left)
 
 
 def _outcome_of(exc: BaseException) -> str:

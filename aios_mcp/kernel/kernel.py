@@ -1,6 +1,6 @@
 """The syscalls, each a straight script: gate, lease, work, answer."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -24,22 +24,25 @@ from aios_mcp.kernel.calls import (
     UsageReport,
 )
 from aios_mcp.kernel.capabilities import covers, place_of, reaches_of
-from aios_mcp.kernel.cores import Cores
+from aios_mcp.kernel.cores import Core, Cores
 from aios_mcp.kernel.deadlines import deadline
 from aios_mcp.kernel.gate import Call, Entry, Gate
 from aios_mcp.kernel.generations import Generations
+from aios_mcp.kernel.kinds import Kinds
+from aios_mcp.kernel.queue import Queue, QueueReport
 from aios_mcp.kernel.replay import (
     generation_from_json,
     generation_to_json,
     tool_result_from_json,
     tool_result_to_json,
 )
+from aios_mcp.kernel.routing import Router, report_core
 from aios_mcp.kernel.tool_catalog import ToolCatalog
 from aios_mcp.version import __version__
 from backends.errors import StoreError, ToolNotFoundError, ToolServerTimeoutError
-from backends.messages import Added, AuditRecord, Hit, MemoryDraft, Reach
+from backends.messages import Added, AuditRecord, Hit, MemoryDraft, MemoryRecord, Reach
 from backends.protocols import Emit, Journal, MemoryStore, OnProgress
-from scheduler import Job, SchedulerDriver
+from scheduler import InLine, Job, SchedulerDriver
 
 MEMORY = "memory"
 
@@ -73,6 +76,9 @@ class Kernel:
         journal: Journal,
         waits: Waits,
         now: Callable[[], float],
+        router: Router | None = None,
+        kinds: Kinds | None = None,
+        shares: Mapping[str, float] | None = None,
     ) -> None:
         self._gate = gate
         self._driver = driver
@@ -82,39 +88,50 @@ class Kernel:
         self._journal = journal
         self._waits = waits
         self._now = now
-        self._generations = Generations(driver, memories, queue_seconds=waits.queue)
+        self._router = router or Router()
+        self._kinds = kinds or Kinds()
+        self._generations = Generations(driver, memories, self._router, queue_seconds=waits.queue)
+        self._queue = Queue(gate, driver, journal, shares or {}, now)
         self._started = anyio.current_time()
 
-    async def llm_generate(self, agent: Agent, call: GenerateCall, emit: Emit) -> Generation:
+    async def llm_generate(
+        self, agent: Agent, call: GenerateCall, emit: Emit, in_line: InLine | None = None
+    ) -> Generation:
         """Generate text on whichever core the scheduler picks.
 
         Raises:
             KernelError, SchedulerError, BackendError, StoreError: See `aios_mcp.errors`.
         """
+        cores: Sequence[Core] = ()
+
+        def check() -> None:
+            nonlocal cores
+            cores = self._check_generate(agent, call)
+
         entry = Entry(
             op="llm_generate",
             target=call.model,
             arguments=call,
-            check=lambda: self._check_generate(agent, call),
-            holds=lambda: holds_for(
-                agent, call, self._cores.choose(agent, call.model), self._now()
-            ),
+            check=check,
+            holds=lambda: holds_for(agent, call, cores, self._now()),
             once=call.idempotency_key,
+            within_seconds=min(self._waits.queue, call.deadline_seconds or self._waits.generate),
+            in_line=in_line,
         )
         seconds = call.deadline_seconds or self._waits.generate
         async with self._gate.enter(agent, entry) as admitted:
             if admitted.replay is not None:
                 return generation_from_json(admitted.replay)
-            cores = self._cores.choose(agent, call.model)
+            counted = self._queue.counting(admitted, emit)
             generation = await self._generations.run(
-                agent, call, cores, admitted, emit=emit, seconds=seconds
+                agent, call, cores, admitted, emit=counted, seconds=seconds
             )
             if call.idempotency_key is not None:
                 admitted.answer = generation_to_json(generation)
             return generation
 
     async def execute_tool(
-        self, agent: Agent, call: ToolCall, on_progress: OnProgress
+        self, agent: Agent, call: ToolCall, on_progress: OnProgress, in_line: InLine | None = None
     ) -> ToolOutcome:
         """Run one tool of a downstream server.
 
@@ -127,6 +144,7 @@ class Kernel:
             arguments=call.arguments,
             check=lambda: self._check_tool(agent, call),
             once=call.idempotency_key,
+            in_line=in_line,
         )
         seconds = call.deadline_seconds or self._waits.tool
         async with self._gate.enter(agent, entry) as admitted:
@@ -146,7 +164,7 @@ class Kernel:
         async with self._gate.enter(agent, entry):
             return await self._catalog.find(agent, query=query, server=server, limit=limit)
 
-    async def add_memory(self, agent: Agent, call: AddCall) -> Added:
+    async def add_memory(self, agent: Agent, call: AddCall, in_line: InLine | None = None) -> Added:
         """Store a memory; returns after it is durable.
 
         Raises:
@@ -156,7 +174,8 @@ class Kernel:
             op="add_memory",
             target=call.namespace,
             arguments=call.draft,
-            check=lambda: _check_namespace(agent, agent.grants.write, call.namespace, "written"),
+            check=lambda: self._check_add(agent, call),
+            in_line=in_line,
         )
         place = place_of(agent.name, call.namespace)
         async with self._gate.enter(agent, entry) as admitted:
@@ -164,7 +183,9 @@ class Kernel:
             async with self._at_memory(agent, admitted):
                 return await self._memories.add(draft, place)
 
-    async def search_memory(self, agent: Agent, call: SearchCall) -> tuple[Hit, ...]:
+    async def search_memory(
+        self, agent: Agent, call: SearchCall, in_line: InLine | None = None
+    ) -> tuple[Hit, ...]:
         """Find memories among those the agent may read, best first.
 
         Raises:
@@ -176,11 +197,32 @@ class Kernel:
             target=call.namespace or "*",
             arguments=call.query,
             check=lambda: _check_namespace(agent, agent.grants.read, call.namespace, "read"),
+            in_line=in_line,
         )
         async with self._gate.enter(agent, entry) as admitted, self._at_memory(agent, admitted):
             return await self._memories.search(call.query, reach)
 
-    async def forget_memory(self, agent: Agent, call: ForgetCall) -> int:
+    async def list_memories(
+        self, agent: Agent, namespace: str | None, *, after: int = 0, limit: int = 500
+    ) -> tuple[MemoryRecord, ...]:
+        """List what the agent may read, a page at a time, older versions included.
+
+        Raises:
+            KernelError, SchedulerError, StoreError: See `aios_mcp.errors`.
+        """
+        reach = _reach(agent, agent.grants.read, namespace)
+        entry = Entry(
+            op="list_memories",
+            target=namespace or "*",
+            arguments=[after, limit],
+            check=lambda: _check_namespace(agent, agent.grants.read, namespace, "read"),
+        )
+        async with self._gate.enter(agent, entry) as admitted, self._at_memory(agent, admitted):
+            return await self._memories.records(reach, after=after, limit=limit)
+
+    async def forget_memory(
+        self, agent: Agent, call: ForgetCall, in_line: InLine | None = None
+    ) -> int:
         """Take memories out of every later search; returns how many.
 
         Raises:
@@ -192,6 +234,7 @@ class Kernel:
             target=call.namespace or "*",
             arguments=[call.selection, call.reason],
             check=lambda: _check_namespace(agent, agent.grants.write, call.namespace, "written"),
+            in_line=in_line,
         )
         async with self._gate.enter(agent, entry) as admitted, self._at_memory(agent, admitted):
             return await self._memories.forget(call.selection, reach, call.reason)
@@ -217,19 +260,15 @@ class Kernel:
     def cores(self, agent: Agent) -> tuple[CoreReport, ...]:
         """Describe the cores the agent may use."""
         counts = self._driver.counts()
+        speeds = self._router.speeds
         return tuple(
-            CoreReport(
-                name=core.name,
-                backend=core.backend,
-                tiers=core.tiers,
-                status=core.llm.status(),
-                slots=core.slots,
-                busy=counts[core.name].busy,
-                waiting=counts[core.name].waiting,
-                price=None if core.price is None else core.price.triple,
-            )
+            report_core(core, counts[core.name], speeds.known().get(core.name))
             for core in self._cores.visible_to(agent)
         )
+
+    async def queue(self, agent: Agent) -> QueueReport:
+        """Describe the queue as far as the agent's grants reach."""
+        return await self._queue.report(agent, self._cores.visible_to(agent))
 
     async def usage(self, agent: Agent) -> UsageReport:
         """Say what the agent used of today's budget."""
@@ -252,8 +291,12 @@ class Kernel:
         """Read the agent's own audit records, newest first."""
         return await self._journal.records(agent=agent.name, request_id=request_id, limit=limit)
 
-    def _check_generate(self, agent: Agent, call: GenerateCall) -> None:
-        self._cores.choose(agent, call.model)
+    def _check_add(self, agent: Agent, call: AddCall) -> None:
+        _check_namespace(agent, agent.grants.write, call.namespace, "written")
+        self._kinds.check(call.draft)
+
+    def _check_generate(self, agent: Agent, call: GenerateCall) -> Sequence[Core]:
+        cores = self._cores.choose(agent, call)
         wanted, most = call.request.max_tokens, agent.grants.max_tokens
         if wanted > most:
             raise NotPermittedError(
@@ -262,6 +305,7 @@ class Kernel:
             )
         if call.memory is not None:
             _check_namespace(agent, agent.grants.read, None, "read")
+        return cores
 
     def _check_tool(self, agent: Agent, call: ToolCall) -> None:
         server, dot, _ = call.tool.partition(".")
@@ -315,7 +359,7 @@ class Kernel:
             resources=(resource,),
             deadline=min(until, anyio.current_time() + self._waits.queue),
         )
-        async with self._driver.lease(job) as lease:
+        async with self._driver.lease(job, admitted.entry.in_line) as lease:
             admitted.queue_seconds += lease.queue_seconds
             admitted.place = resource
             lease.report(job.cost)
@@ -348,7 +392,8 @@ def _reach(agent: Agent, granted: Sequence[str], namespace: str | None) -> tuple
 
 
 def _with_source(draft: MemoryDraft, agent: Agent, request_id: str) -> MemoryDraft:
-    source = {**draft.source, "agent": agent.name, "tool": "add_memory", "request": request_id}
+    # The tool takes no source, so one that is there comes from the operator and stands.
+    source = {"agent": agent.name, "tool": "add_memory", "request": request_id, **draft.source}
     return replace(draft, source=source)
 
 

@@ -1,6 +1,7 @@
 """An answer as it arrives: chunks in, pieces out, and at the end a completion or an error."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import cast
 
@@ -11,11 +12,15 @@ from backends.messages import (
     GenerateRequest,
     JsonObject,
     Piece,
+    RequestedCall,
+    TokenLogprob,
     Usage,
 )
 from backends.openai_compatible.failures import from_error_object
 from backends.openai_compatible.settings import OpenAISettings
 from backends.openai_compatible.text import Cleaner
+from backends.openai_compatible.tool_calls import AskedCalls, ToolNames
+from backends.text import well_formed
 
 # The API's own reasons, its older name for a tool call, and two that compatible endpoints use.
 _REASONS: Mapping[object, FinishReason] = {
@@ -30,6 +35,7 @@ _REASONS: Mapping[object, FinishReason] = {
 _BYTES_PER_TOKEN = 4
 _MESSAGE_OVERHEAD_TOKENS = 4
 _MOST_TOKENS = 1_000_000_000
+_IMPROBABLE = -9999.0
 
 
 class Answer:
@@ -40,6 +46,8 @@ class Answer:
         self._request = request
         self._cleaner = Cleaner()
         self._texts: list[str] = []
+        self._calls = AskedCalls(ToolNames(request))
+        self._logprobs: list[TokenLogprob] = []
         self._tokens = 0
         self._reported: JsonObject | None = None
         self._reason: FinishReason | None = None
@@ -87,6 +95,7 @@ class Answer:
         if usage:
             self._reported = usage
         choice = _first(chunk.get("choices"))
+        self._logprobs += _logprobs(_list(choice.get("logprobs"), "content"))
         piece = self._piece(_object(choice.get("delta")))
         ended = choice.get("finish_reason")
         if ended:
@@ -107,7 +116,11 @@ class Answer:
         if self._reason is None:
             raise self.broken("the answer ended before the model said it was finished")
         reason = "content_filter" if self._is_refusal else self._reason
-        return Completion("".join(self._texts), reason, self.usage)
+        calls: tuple[RequestedCall, ...] = ()
+        # What is cut off or filtered asks for nothing; some endpoints end calls with `stop`.
+        if reason == "tool_calls" or (reason == "stop" and self._calls):
+            calls, reason = self._asked(), "tool_calls"
+        return Completion("".join(self._texts), reason, self.usage, calls, tuple(self._logprobs))
 
     def broken(self, why: str) -> BackendError:
         """Make the error of an answer that cannot be completed."""
@@ -115,6 +128,15 @@ class Answer:
         if not self._has_chunks:
             return BackendUnavailableError(message)
         return IncompleteAnswerError(message, text="".join(self._texts), usage=self.usage)
+
+    def _asked(self) -> tuple[RequestedCall, ...]:
+        try:
+            calls = self._calls.asked()
+        except ValueError:
+            calls = ()
+        if not calls:
+            raise self.broken("the model asks for tools, but not in a way that can be read")
+        return calls
 
     def _parsed(self, data: str) -> JsonObject:
         try:
@@ -142,9 +164,15 @@ class Answer:
         text = _text(delta.get("content")) + refusal
         # Thoughts are paid for, but no part of the answer. Their field has two names.
         thought = _text(delta.get("reasoning_content")) or _text(delta.get("reasoning"))
-        tokens = _estimate(text) + _estimate(thought)
+        tokens = _estimate(text) + _estimate(thought) + _estimate(self._written_calls(delta))
         self._tokens += tokens
         return self._kept(self._cleaner.push(text), tokens)
+
+    def _written_calls(self, delta: JsonObject) -> str:
+        try:
+            return self._calls.take(delta.get("tool_calls"))
+        except ValueError:
+            raise self.broken("the model asks for more tools than an answer can hold") from None
 
     def _kept(self, text: str, tokens: int) -> Piece | None:
         if text:
@@ -159,6 +187,26 @@ def _estimate(text: str) -> int:
 
 def _prompt_estimate(request: GenerateRequest) -> int:
     return sum(_estimate(each.text) + _MESSAGE_OVERHEAD_TOKENS for each in request.messages)
+
+
+def _logprobs(content: list[object]) -> list[TokenLogprob]:
+    return [
+        TokenLogprob(*_token(each), tuple(_token(other) for other in _list(each, "top_logprobs")))
+        for each in content
+    ]
+
+
+def _token(found: object) -> tuple[str, float]:
+    """Give a token and its log probability; one that cannot be read counts as improbable."""
+    token = _object(found)
+    value = token.get("logprob")
+    is_known = isinstance(value, int | float) and math.isfinite(value)
+    return well_formed(_text(token.get("token"))), cast("float", value) if is_known else _IMPROBABLE
+
+
+def _list(found: object, key: str) -> list[object]:
+    value = _object(found).get(key)
+    return cast("list[object]", value) if isinstance(value, list) else []
 
 
 def _count(value: object, otherwise: int) -> int:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
+import anyio
 import httpx2
 from openai import AsyncOpenAI, DefaultAioHttpClient
 
@@ -11,6 +12,7 @@ from backends.openai_compatible.settings import OpenAISettings
 
 _MAX_ERROR_BYTES = 64 * 1024
 _KEEPALIVE_SECONDS = 3.0
+_CLOSE_SECONDS = 1.0
 _SENT_HEADERS = frozenset({"host", "accept", "connection", "content-length", "content-type"})
 
 
@@ -58,6 +60,19 @@ async def open_client(settings: OpenAISettings) -> AsyncGenerator[AsyncOpenAI]:
     )
     async with client:
         yield client
+
+
+@asynccontextmanager
+async def closing(response: httpx2.Response) -> AsyncGenerator[httpx2.Response]:
+    """Close a response with the block.
+
+    Cancelled or not: the endpoint works, and bills, until it sees the connection closed.
+    """
+    try:
+        yield response
+    finally:
+        with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+            await response.aclose()
 
 
 async def _cap_error_body(response: httpx2.Response) -> None:

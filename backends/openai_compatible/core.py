@@ -1,5 +1,6 @@
 """An LLM core over one model of an OpenAI-compatible endpoint."""
 
+import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, cast
@@ -17,7 +18,7 @@ from backends.errors import (
 from backends.messages import Completion, CoreStatus, GenerateRequest
 from backends.openai_compatible.answer import Answer
 from backends.openai_compatible.breaker import Breaker, Ticket
-from backends.openai_compatible.client import open_client
+from backends.openai_compatible.client import closing, open_client
 from backends.openai_compatible.failures import (
     TRANSPORT_ERRORS,
     CredentialRefusedError,
@@ -26,7 +27,7 @@ from backends.openai_compatible.failures import (
     from_transport,
     rejects_stream_options,
 )
-from backends.openai_compatible.prompt import chat_messages, sampling_fields
+from backends.openai_compatible.prompt import chat_messages, request_fields
 from backends.openai_compatible.settings import OpenAISettings
 from backends.openai_compatible.stream import DONE, check_is_stream, event_data
 from backends.protocols import Emit, Turn
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 _CREDENTIAL_SECONDS = 300.0
 _USAGE_SECONDS = 2.0
 _END_SECONDS = 0.2
-_CLOSE_SECONDS = 1.0
 
 
 class OpenAICore:
@@ -68,13 +68,24 @@ class OpenAICore:
             BackendRefusedError: It does not take this request.
             IncompleteAnswerError: The answer broke off.
         """
-        fields = sampling_fields(self._settings, request)
+        settings = self._settings
+        fields = request_fields(settings, request)
         ticket = self._admit()
-        answer = Answer(self._settings, request)
+        answer = Answer(settings, request)
+
+        def begin() -> None:
+            if first.deadline < math.inf:
+                first.deadline = math.inf
+                self._breaker.answers(ticket)
+
         try:
-            with anyio.move_on_after(self._settings.total_deadline_seconds) as deadline:
-                await self._stream(request, fields, answer, emit, ticket)
-            completion = None if deadline.cancelled_caught else answer.completion()
+            with (
+                anyio.move_on_after(settings.total_deadline_seconds) as total,
+                anyio.move_on_after(settings.first_token_deadline_seconds) as first,
+            ):
+                await self._stream(request, fields, answer, emit, begin)
+            is_late = total.cancelled_caught or first.cancelled_caught
+            completion = None if is_late else answer.completion()
         except BackendError as exc:
             self._note_failure(ticket, exc)
             raise
@@ -91,12 +102,16 @@ class OpenAICore:
     def status(self) -> CoreStatus:
         """Say what this core is and how it is."""
         is_open = not self._breaker.is_closed
+        resting_seconds = self._breaker.wait_seconds(self._now()) if is_open else 0.0
         note = "" if self._reports_usage else "the endpoint reports no usage: tokens are estimated"
         return CoreStatus(
             model=self._settings.model,
             state="failed" if is_open and not self._is_busy else "ready",
             context_tokens=self._settings.context_tokens,
             note=self._trouble if is_open else note,
+            takes_schema="schema" not in self._settings.lacks,
+            takes_tools="tools" not in self._settings.lacks,
+            resting_seconds=resting_seconds,
         )
 
     async def _stream(
@@ -105,7 +120,7 @@ class OpenAICore:
         fields: dict[str, object],
         answer: Answer,
         emit: Emit,
-        ticket: Ticket,
+        begin: Callable[[], None],
     ) -> None:
         async with AsyncExitStack() as stack:
             response = await self._open(stack, request, fields)
@@ -117,7 +132,7 @@ class OpenAICore:
                     continue
                 piece = answer.take(data)
                 if piece is not None:
-                    self._breaker.answers(ticket)
+                    begin()
                     await emit(piece)
         last = answer.finish()
         if last is not None:
@@ -137,7 +152,7 @@ class OpenAICore:
             return await self._open(stack, request, fields)
         except TRANSPORT_ERRORS as exc:
             raise from_transport(self._settings, exc) from None
-        await stack.enter_async_context(_closing(response))
+        await stack.enter_async_context(closing(response))
         check_is_stream(self._settings, response)
         return response
 
@@ -177,15 +192,19 @@ class OpenAICore:
             failure.retry_after_seconds = self._breaker.wait_seconds(now)
 
     def _too_late(self, ticket: Ticket, answer: Answer) -> BackendTimeoutError:
-        seconds = self._settings.total_deadline_seconds
-        failure = BackendTimeoutError(
-            f"core {self._settings.name!r}: the answer took more than {seconds:g} s;"
-            " ask for fewer tokens or raise limits.generate_seconds"
-        )
+        core = f"core {self._settings.name!r}"
         if answer.has_begun:
             self._breaker.abandon(ticket)  # a long answer is no failure of the endpoint
-        else:
-            self._note_failure(ticket, failure)
+            seconds = self._settings.total_deadline_seconds
+            return BackendTimeoutError(
+                f"{core}: the answer took more than {seconds:g} s;"
+                " ask for fewer tokens or raise limits.generate_seconds"
+            )
+        failure = BackendTimeoutError(
+            f"{core}: nothing of an answer came in time; raise first_token_seconds of the core"
+            " if its model takes longer to begin"
+        )
+        self._note_failure(ticket, failure)
         return failure
 
 
@@ -210,13 +229,3 @@ async def _next(events: AsyncGenerator[str], answer: Answer, *, is_done: bool) -
             raise answer.broken("the connection broke off within the answer") from None
         raise
     return None
-
-
-@asynccontextmanager
-async def _closing(response: httpx2.Response) -> AsyncGenerator[None]:
-    try:
-        yield
-    finally:
-        # Cancelled or not: the endpoint works, and bills, until it sees the connection closed.
-        with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
-            await response.aclose()

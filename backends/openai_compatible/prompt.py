@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from backends.errors import SchemaUnsupportedError
+from backends.errors import SchemaUnsupportedError, UnsupportedError
 from backends.messages import GenerateRequest, JsonObject, Message
 from backends.openai_compatible.settings import OpenAISettings
+from backends.openai_compatible.tool_calls import ToolNames, told_calls, tool_fields
 from backends.text import well_formed
 
 _STRICT_KEYWORDS = frozenset(
@@ -15,44 +16,66 @@ _STRICT_KEYWORDS = frozenset(
     | {"minItems", "minimum", "multipleOf", "pattern", "properties", "required", "title", "type"}
 )
 
+_SAMPLING = ("temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "seed")
+_SWITCHES = {
+    "schema": ", or set schema_output = true if its endpoint knows response_format json_schema",
+    "tools": ", or set tool_calls = true if its endpoint knows tools",
+}
 
-def chat_messages(request: GenerateRequest) -> list[dict[str, str]]:
+
+def chat_messages(request: GenerateRequest) -> list[dict[str, object]]:
     """Give the conversation as the API takes it."""
-    return [_chat_message(message) for message in request.messages]
+    names = ToolNames(request)
+    return [_chat_message(message, names) for message in request.messages]
 
 
-def sampling_fields(settings: OpenAISettings, request: GenerateRequest) -> dict[str, object]:
-    """Give limits and sampling; what the request leaves open stays with the endpoint.
+def request_fields(settings: OpenAISettings, request: GenerateRequest) -> dict[str, object]:
+    """Give limits, sampling and tools; what the request leaves open stays with the endpoint.
 
     Raises:
-        SchemaUnsupportedError: The endpoint takes no schema, or this one cannot be sent.
+        UnsupportedError: The endpoint lacks what the request asks for, or it cannot be sent.
     """
-    fields: dict[str, object] = {settings.max_tokens_field: request.max_tokens}
-    for name in ("temperature", "top_p", "seed"):
-        value: object = getattr(request, name)
-        if value is not None:
-            fields[name] = value
+    _check_lacks_nothing(settings, request)
+    fields: dict[str, object] = {
+        settings.max_tokens_field: request.max_tokens,
+        settings.repeat_penalty_field: request.repeat_penalty,
+        **{name: getattr(request, name) for name in _SAMPLING},
+    }
+    fields = {name: value for name, value in fields.items() if value is not None}
     if request.stop:
         fields["stop"] = [well_formed(text) for text in request.stop]
     if request.schema is not None:
-        fields["response_format"] = _response_format(settings, request.schema)
-    return fields
+        fields["response_format"] = _response_format(request.schema)
+    if request.logprobs is not None:
+        fields |= {"logprobs": True, "top_logprobs": request.logprobs}
+    return fields | tool_fields(request, ToolNames(request))
 
 
-def _chat_message(message: Message) -> dict[str, str]:
+def _check_lacks_nothing(settings: OpenAISettings, request: GenerateRequest) -> None:
+    for name in sorted(settings.lacks):
+        value: object = getattr(request, name)
+        if value is not None and value != ():
+            error = SchemaUnsupportedError if name == "schema" else UnsupportedError
+            raise error(
+                f"core {settings.name!r} takes no {name!r}; leave it out or choose another core"
+                f"{_SWITCHES.get(name, '')}"
+            )
+
+
+def _chat_message(message: Message, names: ToolNames) -> dict[str, object]:
     text = well_formed(message.text)
-    # A `tool` message must name the call that it answers, and conversations here have no such ids.
     if message.role == "tool":
+        if message.call_id:
+            return {"role": "tool", "tool_call_id": well_formed(message.call_id), "content": text}
+        # A `tool` message must name the call that it answers.
         return {"role": "user", "content": f"Result of a tool:\n{text}"}
+    if message.calls:
+        calls = told_calls(message.calls, names)
+        return {"role": message.role, "content": text or None, "tool_calls": calls}
     return {"role": message.role, "content": text}
 
 
-def _response_format(settings: OpenAISettings, schema: JsonObject) -> dict[str, object]:
-    if not settings.supports_schema:
-        raise SchemaUnsupportedError(
-            f"core {settings.name!r} takes no JSON Schema; leave out `schema`, choose another core,"
-            " or set schema_output = true if its endpoint knows response_format json_schema"
-        )
+def _response_format(schema: JsonObject) -> dict[str, object]:
     try:
         json.dumps(schema, ensure_ascii=False, allow_nan=False).encode()
         strict = schema.get("type") == "object" and _is_strict(schema)

@@ -6,6 +6,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 MaxTokensField = Literal["max_tokens", "max_completion_tokens"]
+RepeatPenaltyField = Literal["repeat_penalty", "repetition_penalty"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +23,10 @@ class OpenAISettings:
         idle_deadline_seconds: Longest time without a byte from the endpoint, before the first
             one and between any two.
         connect_deadline_seconds: Longest time to a connection, TLS included.
-        supports_schema: The endpoint takes `response_format` of type `json_schema`.
+        first_token_deadline_seconds: Longest time until an answer begins, if with thoughts.
+        lacks: Fields of `GenerateRequest` that the endpoint does not know, such as `schema`.
         max_tokens_field: What the endpoint calls the limit of an answer.
+        repeat_penalty_field: What it calls the repeat penalty.
         max_connections: Requests in flight at once.
     """
 
@@ -35,8 +38,10 @@ class OpenAISettings:
     total_deadline_seconds: float = 300.0
     idle_deadline_seconds: float = 60.0
     connect_deadline_seconds: float = 10.0
-    supports_schema: bool = True
+    first_token_deadline_seconds: float = 60.0
+    lacks: frozenset[str] = frozenset()
     max_tokens_field: MaxTokensField = "max_tokens"
+    repeat_penalty_field: RepeatPenaltyField = "repeat_penalty"
     max_connections: int = 32
 
     def __post_init__(self) -> None:
@@ -53,7 +58,7 @@ class OpenAISettings:
         key = self.api_key
         if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
             raise ValueError("api_key must be printable ASCII without spaces, and not empty")
-        for name in ("total_deadline", "idle_deadline", "connect_deadline"):
+        for name in ("total_deadline", "idle_deadline", "connect_deadline", "first_token_deadline"):
             if not getattr(self, f"{name}_seconds") > 0:
                 raise ValueError(f"{name}_seconds must be above 0")
         if self.context_tokens < 0 or self.max_connections < 1:

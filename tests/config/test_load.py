@@ -77,13 +77,13 @@ def test_line_ends_of_windows_and_a_byte_order_mark_are_understood(tmp_path: Pat
 BROKEN: dict[str, tuple[str | bytes, str]] = {
     "an unknown table": (
         "[agent.local]",
-        "aios.toml:1: agent: unknown key; did you mean 'agents'? known here: agents, cores, http,"
-        " kernel, limits, memory, scheduler, servers",
+        "aios.toml:1: agent: unknown key; did you mean 'agents'? known here: agents, cores,"
+        " embedders, http, kernel, limits, memory, router, scheduler, servers",
     ),
     "an unknown key": (
         '[agents.local]\ntool = ["*"]',
         "aios.toml:2: agents.local.tool: unknown key; did you mean 'tools'? known here: args, deny,"
-        " llm, memory, rate, share, token, tools",
+        " llm, memory, observe, rate, share, token, tools",
     ),
     "an unknown key in an inline table of an array": (
         '[agents.local]\nargs = [\n  { tool = "a.b", path = "p", eq = 1, patth = 1 },\n]',
@@ -129,9 +129,17 @@ BROKEN: dict[str, tuple[str | bytes, str]] = {
         "aios.toml:2: cores.x.backend: found the text 'openapi'; must be 'llama_cpp' or 'openai';"
         " did you mean 'openai'?",
     ),
-    "a missing key": (
+    "an endpoint without an address": (
         '[cores.x]\nbackend = "openai"\nmodel = "m"',
-        "aios.toml:1: cores.x.base_url: missing; this key has no default, so add it",
+        "aios.toml:1: cores.x: needs base_url, such as http://127.0.0.1:11434/v1, or the preset of"
+        " a known endpoint: openai, ollama, vllm, llama-server, deepseek, qwen, kimi, minimax,"
+        " groq, openrouter, gemini, anthropic",
+    ),
+    "an unknown preset": (
+        '[cores.x]\nbackend = "openai"\nmodel = "m"\npreset = "lama-server"',
+        "aios.toml:4: cores.x.preset: found the text 'lama-server'; must be 'openai' or 'ollama' or"
+        " 'vllm' or 'llama-server' or 'deepseek' or 'qwen' or 'kimi' or 'minimax' or 'groq' or"
+        " 'openrouter' or 'gemini' or 'anthropic'; did you mean 'llama-server'?",
     ),
     "settings that exclude each other": (
         '[cores.x]\nbackend = "llama_cpp"\nkv_type = "q8_0"\nflash_attention = "off"',

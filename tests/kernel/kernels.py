@@ -7,6 +7,7 @@ from aios_mcp.kernel import Agent, Allowance, Grants, Kernel
 from aios_mcp.kernel.cores import FREE, Core, Cores, Price
 from aios_mcp.kernel.gate import Gate
 from aios_mcp.kernel.kernel import MEMORY, Waits, tools_resource
+from aios_mcp.kernel.routing import Router
 from aios_mcp.kernel.tool_catalog import ToolCatalog
 from backends.messages import (
     Added,
@@ -15,6 +16,7 @@ from backends.messages import (
     MemoryCounts,
     MemoryDraft,
     MemoryQuery,
+    MemoryRecord,
     Message,
     Piece,
     Place,
@@ -45,6 +47,11 @@ class NoMemories:
     async def count(self, owner: str, /) -> MemoryCounts:
         return MemoryCounts(rows=0, size_bytes=0)
 
+    async def records(
+        self, reach: Sequence[Reach], /, *, after: int = 0, limit: int = 500
+    ) -> tuple[MemoryRecord, ...]:
+        raise AssertionError("not expected")
+
 
 def agent(
     name: str = "ada", *, allowance: Allowance | None = None, grants: Grants | None = None
@@ -71,6 +78,7 @@ def core(
     slots: int = 1,
     tiers: tuple[str, ...] = ("balanced",),
     is_local: bool = True,
+    is_loopback: bool = False,
 ) -> Core:
     return Core(
         name=name,
@@ -79,6 +87,7 @@ def core(
         tiers=tiers,
         slots=slots,
         price=price,
+        is_loopback=is_loopback,
     )
 
 
@@ -91,6 +100,8 @@ def build(
     generate_seconds: float = 1000.0,
     max_waiting_per_agent: int = 16,
     now: Callable[[], float] = lambda: NOW,
+    router: Router | None = None,
+    shares: Mapping[str, float] | None = None,
 ) -> Kernel:
     all_cores = cores or (core(),)
     all_servers = {"demo": EchoTools()} if servers is None else servers
@@ -110,6 +121,8 @@ def build(
         journal=journal,
         waits=Waits(queue=queue_seconds, generate=generate_seconds, tool=60.0, memory=30.0),
         now=now,
+        router=router,
+        shares=shares,
     )
 
 

@@ -55,6 +55,7 @@ def test_a_bug_has_no_failure_so_that_its_text_cannot_leave() -> None:
             2.5,
         ),
         (DeadlineMissedError(3.0), "busy", True, None),
+        (backend_errors.StoreBusyError("locked"), "busy", True, None),
         (backend_errors.ContextOverflowError(wanted=9, limit=5), "invalid_argument", False, None),
         (
             backend_errors.IncompleteAnswerError("cut", text="", usage=Usage()),

@@ -1,4 +1,5 @@
 import anyio
+import anyio.lowlevel
 import pytest
 
 from aios_mcp.errors import NotPermittedError, failure_of
@@ -60,6 +61,17 @@ async def test_a_cancelled_call_is_settled_although_its_task_is_cancelled() -> N
             await anyio.sleep(60)
     [record] = journal.audit
     assert (record.outcome, record.tokens, record.run_ms) == ("cancelled", 2, 5000.0)
+
+
+async def test_a_call_cancelled_while_it_is_let_in_holds_nothing_afterwards() -> None:
+    journal = ListJournal()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        async with gate(journal).enter(agent(), entry()):
+            await anyio.lowlevel.checkpoint()
+            raise AssertionError("must not work")
+    assert [record.outcome for record in journal.audit] == ["cancelled"]
+    assert (await journal.balance("ada", "2026-11-24", "tokens")).held == 0
 
 
 async def test_a_refused_check_holds_nothing_and_asks_for_no_holds() -> None:

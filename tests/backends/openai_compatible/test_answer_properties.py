@@ -1,6 +1,7 @@
 """Whatever an endpoint streams: a whole answer needs a known end, and is its pieces joined."""
 
 import json
+from dataclasses import asdict
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,18 +21,38 @@ json_values = st.recursive(
 )
 # With surrogates: what JSON's escapes can hold and UTF-8 cannot.
 texts = st.text(st.characters(codec=None, exclude_categories=()), max_size=4)
+calls = st.fixed_dictionaries(
+    {},
+    optional={
+        "index": st.integers(0, 2) | json_values,
+        "id": texts | json_values,
+        "function": st.fixed_dictionaries(
+            {},
+            optional={
+                "name": texts | json_values,
+                "arguments": st.sampled_from(["{}", '{"a":', "1}"]) | texts | json_values,
+            },
+        )
+        | json_values,
+    },
+)
+tokens = st.fixed_dictionaries(
+    {}, optional={"token": texts | json_values, "logprob": st.floats() | json_values}
+)
 deltas = st.fixed_dictionaries(
     {},
     optional={
         "content": texts | json_values,
         "refusal": texts | json_values,
         "reasoning_content": texts | json_values,
+        "tool_calls": st.lists(calls | json_values, max_size=3) | json_values,
     },
 )
 choices = st.fixed_dictionaries(
     {},
     optional={
         "delta": deltas | json_values,
+        "logprobs": st.fixed_dictionaries({"content": st.lists(tokens, max_size=2)}) | json_values,
         "finish_reason": st.none() | st.sampled_from(["", *KNOWN]) | st.text() | json_values,
     },
 )
@@ -70,6 +91,11 @@ def test_any_stream_gives_a_whole_answer_or_an_error(stream: list[object]) -> No
     assert any(f'"finish_reason": "{reason}"' in json.dumps(stream) for reason in KNOWN)
     assert completion.text == "".join(pieces)
     completion.text.encode()
+    assert bool(completion.calls) == (completion.reason == "tool_calls")
+    # What goes on the wire is UTF-8, and JSON knows no infinities.
+    json.dumps([asdict(each) for each in completion.logprobs], allow_nan=False)
+    for call in completion.calls:
+        f"{call.id}{call.name}{json.dumps(call.arguments, allow_nan=False)}".encode()
     usage = completion.usage
     assert 0 <= usage.cached_tokens <= usage.input_tokens
     assert usage.output_tokens >= 0

@@ -99,7 +99,7 @@ async def test_a_schema_is_sent_strict_where_the_api_takes_it(
 
 
 async def test_a_schema_is_refused_where_the_endpoint_takes_none(endpoint: Endpoint) -> None:
-    settings = replace(settings_for(endpoint), supports_schema=False)
+    settings = replace(settings_for(endpoint), lacks=frozenset({"schema"}))
     async with open_openai_core(settings) as core:
         with pytest.raises(SchemaUnsupportedError, match=r"'cloud'.*schema_output = true"):
             await ask(core, replace(prompt(), schema=CLOSED))
@@ -151,7 +151,7 @@ async def test_a_refusal_is_told_as_filtered_content(core: OpenAICore, endpoint:
 
 @pytest.mark.parametrize(
     ("finish", "reason"),
-    [("length", "length"), ("content_filter", "content_filter"), ("function_call", "tool_calls")],
+    [("length", "length"), ("content_filter", "content_filter"), ("eos", "stop")],
 )
 async def test_reasons_are_told(
     core: OpenAICore, endpoint: Endpoint, finish: str, reason: str
