@@ -21,6 +21,9 @@ Without --config, AIOS_CONFIG names the configuration, or else aios.toml in your
 configuration directory; without any file the defaults hold."""
 
 
+_LOCAL = "http://127.0.0.1:8765/mcp"
+
+
 class Commands(Protocol):
     """What `add_subparsers` gives; argparse has no public name for it."""
 
@@ -45,6 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_config(commands)
     _add_models(commands)
     _add_token(commands)
+    _add_memory(commands)
+    _add_top(commands)
     _add_demo(commands)
     return parser
 
@@ -152,14 +157,14 @@ def _add_config(commands: Commands) -> None:
 
 
 def _add_models(commands: Commands) -> None:
-    parser = commands.add_parser("models", help="list the models on this machine, or fetch one")
+    parser = commands.add_parser("models", help="list, fetch or delete models")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     listing = _add(
         verbs,
         "list",
         "models",
-        "list the models on this machine and what to write for them in the configuration",
-        "  aios-mcp models list",
+        "list the models on this machine: what to write for them, and what they take",
+        "  aios-mcp models list                            memory is that of the default slots",
     )
     pull = _add(
         verbs,
@@ -172,7 +177,16 @@ def _add_models(commands: Commands) -> None:
         "\nHF_ENDPOINT names another hub, HF_TOKEN opens private repositories.",
     )
     pull.add_argument("spec", metavar="MODEL", help="hf:ORG/REPO[:FILE or QUANT], or minilm")
-    for verb, name in ((listing, "list"), (pull, "pull")):
+    removal = _add(
+        verbs,
+        "rm",
+        "models",
+        "delete a model that was fetched, and say what that frees",
+        "  aios-mcp models rm hf:ORG/REPO-GGUF:Q4_K_M      one that the configuration names stays\n"
+        "  aios-mcp models rm minilm",
+    )
+    removal.add_argument("spec", metavar="MODEL", help="as `aios-mcp models list` shows it")
+    for verb, name in ((listing, "list"), (pull, "pull"), (removal, "rm")):
         _add_config_option(verb)
         verb.set_defaults(verb=name)
 
@@ -200,6 +214,150 @@ def _add_token(commands: Commands) -> None:
         metavar="PATTERN",
         help="narrow it to these tools; the agent's own rights still bound it",
     )
+
+
+def _add_top(commands: Commands) -> None:
+    parser = _add(
+        commands,
+        "top",
+        "top",
+        "show who runs and who waits on a kernel that serves HTTP, live",
+        "  aios-mcp top                                the kernel on this machine, until Ctrl-C\n"
+        "  aios-mcp top --once --json                  for a program\n"
+        "  aios-mcp top --url https://host/mcp --token file:ops.token --every 5\n"
+        "\nAn agent sees itself; with observe = true in its configuration, all agents.",
+    )
+    parser.add_argument(
+        "--url", default=_LOCAL, metavar="URL", help=f"where the kernel serves; default {_LOCAL}"
+    )
+    parser.add_argument(
+        "--token", metavar="REF", help="its bearer token, as env:VARIABLE or file:PATH"
+    )
+    parser.add_argument(
+        "--every", type=_seconds, default=2.0, metavar="SECONDS", help="how often; default 2"
+    )
+    parser.add_argument("--once", action="store_true", help="read once and end")
+    parser.add_argument(
+        "--json", action="store_true", help="print the queue as JSON, one line each"
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r}: write seconds, from 0.1 to 3600")
+    return seconds
+
+
+def _add_memory(commands: Commands) -> None:
+    parser = commands.add_parser("memory", help="fill, list, search, export or import memories")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    for add in (_add_documents, _add_export, _add_import, _add_looks):
+        add(verbs)
+
+
+def _add_memory_verb(
+    verbs: Commands, name: str, summary: str, examples: str
+) -> argparse.ArgumentParser:
+    verb = _add(verbs, name, "memory", summary, examples)
+    _add_config_option(verb)
+    verb.add_argument(
+        "--agent", metavar="NAME", help="whose memories; default kernel.default_agent"
+    )
+    verb.add_argument("--namespace", metavar="NS", help="such as self/notes or shared")
+    verb.set_defaults(verb=name)
+    return verb
+
+
+def _add_documents(verbs: Commands) -> None:
+    verb = _add_memory_verb(
+        verbs,
+        "add-documents",
+        "store text, Markdown and code as memories; again for what changed",
+        "  aios-mcp memory add-documents docs README.md\n"
+        "  aios-mcp memory add-documents src --namespace shared --tag code --prune\n"
+        "\nHidden files, binaries, links and node_modules are left out. The next run takes up one\n"
+        "that was interrupted.",
+    )
+    verb.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files or directories")
+    verb.add_argument("--kind", default="document", help="kind of the memories; default document")
+    verb.add_argument("--tag", action="append", default=[], help="tag of the memories; repeatable")
+    verb.add_argument(
+        "--max-tokens",
+        type=_chunk_tokens,
+        default=256,
+        metavar="N",
+        help="largest memory, 16 to 8192; default 256",
+    )
+    verb.add_argument(
+        "--exclude", action="append", default=[], metavar="PATTERN", help="such as '*.lock'"
+    )
+    verb.add_argument(
+        "--prune", action="store_true", help="forget documents of these paths that are gone"
+    )
+
+
+def _chunk_tokens(text: str) -> int:
+    value = int(text)
+    if not 16 <= value <= 8192:
+        raise argparse.ArgumentTypeError(f"{text}: write a number from 16 to 8192")
+    return value
+
+
+def _add_export(verbs: Commands) -> None:
+    _add_memory_verb(
+        verbs,
+        "export",
+        "print memories as JSON Lines, older versions and links included",
+        "  aios-mcp memory export > memories.jsonl",
+    )
+
+
+def _add_import(verbs: Commands) -> None:
+    verb = _add_memory_verb(
+        verbs,
+        "import",
+        "add the memories of a file; twice is as good as once",
+        "  aios-mcp memory import memories.jsonl\n"
+        "  aios-mcp memory import memory.json --from mcp-memory --namespace shared\n"
+        "\nWhat cannot be read is named by its line, and the rest is imported.",
+    )
+    verb.add_argument("file", metavar="FILE", help="- reads standard input")
+    verb.add_argument(
+        "--from",
+        dest="format",
+        choices=("auto", "aios", "mem0", "mcp-memory"),
+        default="auto",
+        help="who wrote it; default auto",
+    )
+
+
+def _add_looks(verbs: Commands) -> None:
+    _add_memory_verb(verbs, "list", "list memories", "  aios-mcp memory list")
+    _add_memory_verb(verbs, "count", "count memories by kind", "  aios-mcp memory count")
+    search = _add_memory_verb(
+        verbs,
+        "search",
+        "find memories as an agent would",
+        "  aios-mcp memory search when do backups run",
+    )
+    search.add_argument("query", nargs="+", metavar="WORD")
+    search.add_argument("-k", dest="most", type=int, default=10, help="most to show; default 10")
+    forget = _add_memory_verb(
+        verbs,
+        "forget",
+        "forget memories by id, or by kind and tags; this cannot be undone",
+        "  aios-mcp memory forget ID ID --reason wrong\n"
+        "  aios-mcp memory forget --kind document --tag draft",
+    )
+    forget.add_argument("ids", nargs="*", metavar="ID")
+    forget.add_argument("--tag", action="append", default=[])
+    forget.add_argument("--reason", default="", help="kept on record")
+    for verb in (search, forget):
+        verb.add_argument("--kind", action="append", default=[])
 
 
 def _add_demo(commands: Commands) -> None:

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from aios_mcp.config import ConfigError, LoadedConfig, resolve_secret
-from aios_mcp.config.model import LlamaCorePart, ServerPart
+from aios_mcp.config.core_parts import LlamaCorePart
+from aios_mcp.config.model import ServerPart
 from aios_mcp.directories import Directories, absolute
 from aios_mcp.model_files import resolve_model
 
@@ -32,6 +33,8 @@ def _problems(loaded: LoadedConfig) -> Iterator[str]:
             yield from _try(f"cores.{name}.api_key", partial(resolve_secret, core.api_key, base))
     if config.memory.embedder not in {"auto", "static"}:
         yield from _try("memory.embedder", partial(model, config.memory.embedder))
+    if config.memory.password is not None:
+        yield from _try("memory.password", partial(resolve_secret, config.memory.password, base))
     for name, server in config.servers.items():
         yield from _server_problems(name, server, base)
 

@@ -8,8 +8,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from aios_mcp.kernel import Agent, Kernel
 from aios_mcp.kernel.calls import FoundTool, ToolCall, ToolOutcome
+from aios_mcp.server.answers import FOUND
 from aios_mcp.server.progress import Report
-from aios_mcp.server.schemas import FOUND, ExecuteArguments, FindArguments
+from aios_mcp.server.schemas import ExecuteArguments, FindArguments
 from aios_mcp.server.syscalls import Syscall, result, seconds, syscall
 from backends.messages import JsonObject
 
@@ -120,7 +121,8 @@ async def _execute(
         deadline_seconds=seconds(arguments.deadline_ms),
         idempotency_key=arguments.idempotency_key,
     )
-    return outcome_result(await kernel.execute_tool(agent, call, report.progress))
+    outcome = await kernel.execute_tool(agent, call, report.progress, report.in_line)
+    return outcome_result(outcome)
 
 
 def _signature(schema: JsonObject) -> str:

@@ -1,6 +1,7 @@
 """How failures look on the wire: tool errors the model can act on, and JSON-RPC errors."""
 
 import logging
+from dataclasses import asdict
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
@@ -68,4 +69,6 @@ def _as_json(failure: Failure) -> dict[str, Any]:
         error["request_id"] = failure.request_id
     if failure.retry_after_seconds is not None:
         error["retry_after_s"] = round(failure.retry_after_seconds, 3)
+    if failure.usage is not None:
+        error["usage"] = asdict(failure.usage)
     return error

@@ -58,7 +58,8 @@ def _start(tool: str) -> Start:
         kernel: Kernel, agent: Agent, given: Mapping[str, object], report: Report
     ) -> CallToolResult:
         call = ToolCall(tool=tool, arguments=dict(given))
-        return outcome_result(await kernel.execute_tool(agent, call, report.progress))
+        outcome = await kernel.execute_tool(agent, call, report.progress, report.in_line)
+        return outcome_result(outcome)
 
     return start
 

@@ -1,18 +1,22 @@
 """What a running call says of itself, as MCP progress notifications.
 
-The newest state wins: telling it costs the worker nothing, however slowly the client reads. While
-nothing new happens, a heartbeat keeps hosts from giving up on a call that waits or works.
+The newest state wins: telling it costs the worker nothing, however slowly the client reads. A call
+in line says how many are in front of it. While nothing new happens, a heartbeat keeps hosts from
+giving up on a call that waits or works.
 """
 
 import logging
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
 import anyio
+from anyio.abc import TaskGroup
 
 from backends.messages import Piece, ToolProgress
 from backends.text import well_formed
+from scheduler import Lease
 
 MESSAGE_CHARACTERS = 200
 """Hosts cut a message here."""
@@ -20,6 +24,7 @@ MESSAGE_CHARACTERS = 200
 _INTERVAL_SECONDS = 0.1
 _FIRST_HEARTBEAT_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 9.0
+_LINE_SECONDS = 1.0
 _FLUSH_SECONDS = 1.0
 _STEP = 0.001
 
@@ -37,8 +42,11 @@ class Report:
     Invariant: the numbers sent only ever rise (`tests/server/test_progress.py`).
     """
 
-    def __init__(self, waiting: Callable[[], str]) -> None:
+    def __init__(self, waiting: Callable[[], str], tasks: TaskGroup) -> None:
         self._waiting = waiting
+        self._tasks = tasks
+        self._lease: Lease | None = None
+        self._in_front: int | None = None
         self._text = ""
         self._done = 0.0
         self._total: float | None = None
@@ -61,6 +69,11 @@ class Report:
             self._text = progress.message[:MESSAGE_CHARACTERS]
         self._change()
 
+    def in_line(self, lease: Lease) -> None:
+        """Take the place of the call in line, for as long as it waits there."""
+        self._lease = lease
+        self._tasks.start_soon(self._follow, lease)
+
     async def send_to(self, tell: Tell) -> None:
         """Send each change, and a heartbeat where there is none, until cancelled."""
         patience = _FIRST_HEARTBEAT_SECONDS
@@ -76,6 +89,19 @@ class Report:
         if self._told_version != self._version:
             with anyio.move_on_after(_FLUSH_SECONDS):
                 await self._send(tell)
+
+    async def _follow(self, lease: Lease) -> None:
+        while lease.is_waiting:
+            looked = anyio.current_time()
+            in_front = lease.position()
+            if in_front != self._in_front:
+                self._in_front = in_front
+                self._change()
+            await lease.moved()
+            # Once a second at most, and all that wait in the same moment: their places are found
+            # together.
+            due = max(looked + _LINE_SECONDS, anyio.current_time())
+            await anyio.sleep_until(math.ceil(due / _LINE_SECONDS) * _LINE_SECONDS)
 
     def _change(self) -> None:
         self._version += 1
@@ -94,7 +120,14 @@ class Report:
 
     def _heartbeat(self) -> str:
         seconds = anyio.current_time() - self._started
-        return f"{self._waiting()} ({seconds:.0f} s)"[:MESSAGE_CHARACTERS]
+        return f"{self._line() or self._waiting()} ({seconds:.0f} s)"[:MESSAGE_CHARACTERS]
+
+    def _line(self) -> str:
+        if self._lease is None or not self._lease.is_waiting or self._in_front is None:
+            return ""
+        if self._in_front == 0:
+            return "next in line"
+        return f"{self._in_front} call{'s' if self._in_front > 1 else ''} in front"
 
 
 @asynccontextmanager
@@ -105,9 +138,10 @@ async def reporting(tell: Tell, waiting: Callable[[], str]) -> AsyncGenerator[Re
         tell: Sends one notification.
         waiting: Says what is being waited for, as long as the call has said nothing itself.
     """
-    report = Report(waiting)
-    async with anyio.create_task_group() as tg:
-        tg.start_soon(report.send_to, tell)
+    tasks = anyio.create_task_group()
+    report = Report(waiting, tasks)
+    async with tasks:
+        tasks.start_soon(report.send_to, tell)
         yield report
-        tg.cancel_scope.cancel()
+        tasks.cancel_scope.cancel()
     await report.flush(tell)

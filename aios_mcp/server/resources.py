@@ -26,8 +26,9 @@ ReadOne: TypeAlias = Callable[[Kernel, Agent, str], Awaitable[object]]
 def resources() -> list[Resource]:
     """List the resources that stand still."""
     return [
-        _resource("cores", "Cores", "The models you may use: state, slots, line and price."),
+        _resource("cores", "Cores", "The models you may use: state, load, speed and price."),
         _resource("policy/me", "Your rights", "What you may do and how much you may use up."),
+        _resource("queue", "Queue", "Your calls in line and at work, and how busy your cores are."),
         _resource("status", "Status", "The kernel at a glance, as far as your rights reach."),
         _resource("usage/me", "Your usage", "What you used of today's budget."),
     ]
@@ -38,6 +39,7 @@ def templates() -> list[ResourceTemplate]:
     return [
         _template("audit/{id}", "Audit record", "How one of your calls ended and what it used."),
         _template("memory/{id}", "Memory", "One memory, by its id."),
+        _template("memory/{id}/history", "Versions", "All versions of a memory, newest first."),
         _template("tools/{server}/{tool}", "Tool", "One downstream tool with its schemas."),
     ]
 
@@ -91,6 +93,10 @@ async def _cores(kernel: Kernel, agent: Agent) -> object:
     return {"cores": [_core(core) for core in kernel.cores(agent)]}
 
 
+async def _queue(kernel: Kernel, agent: Agent) -> object:
+    return dataclasses.asdict(await kernel.queue(agent))
+
+
 async def _usage(kernel: Kernel, agent: Agent) -> object:
     return dataclasses.asdict(await kernel.usage(agent))
 
@@ -111,6 +117,7 @@ async def _policy(kernel: Kernel, agent: Agent) -> object:
             "max_tokens": grants.max_tokens,
         },
         "allowance": dataclasses.asdict(agent.allowance),
+        "observe": grants.observe,
     }
 
 
@@ -124,11 +131,14 @@ async def _audit(kernel: Kernel, agent: Agent, request_id: str) -> object:
 
 
 async def _memory(kernel: Kernel, agent: Agent, memory_id: str) -> object:
-    call = SearchCall(query=MemoryQuery(id=unquote(memory_id), k=1))
+    name, _, part = memory_id.partition("/")
+    if part not in ("", "history"):
+        raise NotFoundError(f"no memory {memory_id!r}")
+    call = SearchCall(query=MemoryQuery(id=unquote(name), k=1, history=bool(part)))
     hits = await kernel.search_memory(agent, call)
     if not hits:
         raise NotFoundError(f"no memory {memory_id!r}")
-    return hit_as_json(hits[0])
+    return [hit_as_json(hit) for hit in hits] if part else hit_as_json(hits[0])
 
 
 async def _tool(kernel: Kernel, agent: Agent, path: str) -> object:
@@ -154,6 +164,7 @@ def _set_parts(rule: Any) -> dict[str, Any]:
 _STATIC: Mapping[str, Read] = {
     "cores": _cores,
     "policy/me": _policy,
+    "queue": _queue,
     "status": _status,
     "usage/me": _usage,
 }

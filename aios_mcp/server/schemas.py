@@ -1,10 +1,10 @@
-"""What the six tools take and what they answer: the contract with every client.
+"""What the six tools take: the contract with every client.
 
 The published schemas are made from these models and pinned by `tests/server/tools.json`.
 """
 
 import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -35,15 +35,50 @@ DeadlineMs = Annotated[int, Field(ge=1, le=_A_DAY_MS)]
 Namespace = Annotated[str, Field(pattern=rf"^{_NAME}(/{_NAME})*$", max_length=200)]
 NamespacePattern = Annotated[str, Field(pattern=rf"^{_NAME}(/{_NAME})*(/\*)?$", max_length=200)]
 
+ToolName = Annotated[str, Field(min_length=1, max_length=256)]
+
 _DEADLINE = "Longest time for waiting and work together, in milliseconds"
 _ONCE = "The same key with the same arguments does the work once and answers the same again"
+
+
+class AskedCall(Arguments):
+    """A tool call that an earlier answer asked for."""
+
+    id: Key
+    name: ToolName
+    arguments: dict[str, object]
 
 
 class ChatMessage(Arguments):
     """One turn of a conversation."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    calls: list[AskedCall] = Field(
+        [], max_length=128, description="Of an assistant: the calls it asked for"
+    )
+    call_id: Key | None = Field(
+        None, description="Of a tool: the id of the call whose result this is"
+    )
+
+    @model_validator(mode="after")
+    def _calls_fit_the_role(self) -> Self:
+        if self.calls and self.role != "assistant":
+            raise ValueError("has 'calls', which only the role assistant has")
+        if (self.call_id is not None) != (self.role == "tool"):
+            raise ValueError("needs 'call_id' with the role tool, and with no other")
+        return self
+
+
+class OfferedTool(Arguments):
+    """A tool that the model may ask for, as `find_tools` gives it."""
+
+    name: ToolName
+    description: str = ""
+    input_schema: dict[str, object]
+    title: str | None = None
+    output_schema: dict[str, object] | None = None
+    annotations: dict[str, object] | None = None
 
 
 class Injection(Arguments):
@@ -75,12 +110,27 @@ class GenerateArguments(Arguments):
     max_tokens: int = Field(256, ge=1, le=1_000_000, description="Most tokens of the answer")
     temperature: float | None = Field(None, ge=0, le=2, description="0 always picks the likeliest")
     top_p: float | None = Field(None, gt=0, le=1)
+    min_p: float | None = Field(None, ge=0, le=1)
+    repeat_penalty: float | None = Field(None, gt=0, le=2, description="1 is none")
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
     seed: int | None = Field(None, ge=0, le=2**32 - 1)
     stop: list[Annotated[str, Field(min_length=1)]] = Field(
         [], max_length=16, description="Texts that end the answer; not part of it"
     )
     schema_: dict[str, object] | None = Field(
         None, alias="schema", description="JSON Schema that the answer must satisfy, see data"
+    )
+    tools: list[OfferedTool] = Field(
+        [],
+        max_length=128,
+        description="Tools the model may ask for, see calls; entries of find_tools fit",
+    )
+    tool_choice: Literal["auto", "none", "required"] = Field(
+        "auto", description="Whether it may, must not or must ask for one"
+    )
+    logprobs: int | None = Field(
+        None, ge=0, le=20, description="Log probabilities, with so many likeliest tokens each"
     )
     memory: Injection | None = Field(
         None, description="Put memories that fit in front of the prompt; {} takes the defaults"
@@ -95,6 +145,15 @@ class GenerateArguments(Arguments):
     def _prompt_or_messages(self) -> Self:
         if (self.prompt is None) == (self.messages is None):
             raise ValueError("give exactly one of 'prompt' and 'messages'")
+        return self
+
+    @model_validator(mode="after")
+    def _tools_make_sense(self) -> Self:
+        names = [tool.name for tool in self.tools]
+        if len(set(names)) < len(names):
+            raise ValueError("'tools' has two of one name; give each its own")
+        if self.tool_choice == "required" and not self.tools:
+            raise ValueError("'tool_choice' is required, but there are no 'tools'")
         return self
 
 
@@ -142,6 +201,15 @@ class AddArguments(Arguments):
     replaces: Label | None = Field(None, description="Id of a memory that this one supersedes")
     links: list[Link] = Field([], max_length=64, description="Memories this one refers to")
     expires: Moment | None = Field(None, description="When to forget it, ISO 8601")
+    session: Label | None = Field(
+        None, description="The conversation it was said in; searches know its neighbours there"
+    )
+    importance: float = Field(0.5, ge=0, le=1, description="Counts where a search gives it weight")
+    created: Moment | None = Field(None, description="When it was said, if not now, ISO 8601")
+    reason: str = Field("", max_length=1000, description="With replaces: why, for its history")
+    fold: bool = Field(
+        False, description="Store nothing where a memory says nearly the same already"
+    )
     idempotency_key: Key | None = Field(None, description=_ONCE)
 
 
@@ -165,10 +233,26 @@ class SearchArguments(Arguments):
         None, ge=1, le=1_000_000, description="Stop where the hits would pass this many tokens"
     )
 
+    session: Label | None = Field(
+        None, description="Only this conversation; without query, its last memories, newest first"
+    )
+    history: bool = Field(False, description="With id: its older versions too, newest first")
+    links: int = Field(0, ge=0, le=3, description="Links to follow from each hit, so many steps")
+    distinct: bool = Field(
+        False, description="Leave out hits that say nearly the same as a better one"
+    )
+    recency: float = Field(0, ge=0, le=1, description="Weight of how new a memory is")
+    importance: float = Field(0, ge=0, le=1, description="Weight of its importance")
+    explain: bool = Field(False, description="Say what each score is the sum of")
+
     @model_validator(mode="after")
-    def _query_or_id(self) -> Self:
-        if (self.query is None) == (self.id is None):
+    def _query_id_or_session(self) -> Self:
+        if self.query is not None and self.id is not None:
             raise ValueError("give exactly one of 'query' and 'id'")
+        if self.query is None and self.id is None and self.session is None:
+            raise ValueError("give one of 'query', 'id' and 'session'")
+        if self.history and self.id is None:
+            raise ValueError("'history' needs 'id'")
         return self
 
 
@@ -192,100 +276,3 @@ class ForgetArguments(Arguments):
         if bool(self.ids) == has_filter:
             raise ValueError("give either 'ids' or a filter: 'kinds', 'tags', 'until'")
         return self
-
-
-# --- Answers -----------------------------------------------------------------------------------
-
-_STRING: dict[str, Any] = {"type": "string"}
-_STRINGS: dict[str, Any] = {"type": "array", "items": _STRING}
-_INTEGER: dict[str, Any] = {"type": "integer"}
-_NUMBER: dict[str, Any] = {"type": "number"}
-_OBJECT: dict[str, Any] = {"type": "object"}
-# Said in full: some hosts refuse a schema that leaves a value's type open.
-_ANYTHING: dict[str, Any] = {
-    "anyOf": [{"type": name} for name in ("object", "array", "string", "number", "boolean", "null")]
-}
-_ERROR: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "code": _STRING,
-        "message": _STRING,
-        "retryable": {"type": "boolean"},
-        "retry_after_s": _NUMBER,
-        "request_id": {**_STRING, "description": "See aios://audit/{id}"},
-    },
-    "required": ["code", "message", "retryable"],
-}
-
-
-def _object(required: dict[str, Any], **optional: dict[str, Any]) -> dict[str, Any]:
-    return {**_OBJECT, "properties": {**required, **optional}, "required": [*required]}
-
-
-def _answer(required: dict[str, Any], **optional: dict[str, Any]) -> dict[str, Any]:
-    # Some clients check the structured part of an error against this schema too.
-    schema = _object(required, **optional, error=_ERROR)
-    either = [{"required": schema.pop("required")}, {"required": ["error"]}]
-    return {**schema, "anyOf": either}
-
-
-GENERATED = _answer(
-    {
-        "text": _STRING,
-        "finish_reason": {"enum": ["stop", "length", "tool_calls", "content_filter"]},
-        "core": _STRING,
-        "usage": _object(
-            {
-                "input_tokens": _INTEGER,
-                "cached_tokens": _INTEGER,
-                "output_tokens": _INTEGER,
-                "cost_usd": {
-                    "anyOf": [_NUMBER, {"type": "null"}],
-                    "description": "null where the core's price is unknown",
-                },
-            }
-        ),
-        "queue_ms": _NUMBER,
-        "run_ms": _NUMBER,
-        "request_id": _STRING,
-    },
-    data={**_ANYTHING, "description": "The parsed answer, when a schema was given"},
-    note={**_STRING, "description": "What to know of the core that answered"},
-    memories={**_STRINGS, "description": "Ids of the memories put in front of the prompt"},
-)
-FOUND = _answer(
-    {
-        "tools": {
-            "type": "array",
-            "items": _object(
-                {"name": _STRING, "description": _STRING, "input_schema": _OBJECT},
-                title=_STRING,
-                output_schema=_OBJECT,
-                annotations=_OBJECT,
-            ),
-        },
-        "unreachable": {**_STRINGS, "description": "Servers that could not be asked"},
-    }
-)
-ADDED = _answer({"id": _STRING, "deduplicated": {"type": "boolean"}}, replaced=_STRING)
-HITS = _answer(
-    {
-        "hits": {
-            "type": "array",
-            "items": _object(
-                {
-                    "id": _STRING,
-                    "content": _STRING,
-                    "score": _NUMBER,
-                    "kind": _STRING,
-                    "tags": _STRINGS,
-                    "namespace": _STRING,
-                    "created": _STRING,
-                    "source": _OBJECT,
-                },
-                data=_OBJECT,
-            ),
-        }
-    }
-)
-FORGOTTEN = _answer({"forgotten": _INTEGER})

@@ -74,8 +74,8 @@ def test_every_problem_of_the_file_is_a_line_on_stderr(place: Place) -> None:
         f"aios-mcp: {place.config}:2: kernel.log_level: found 1; must be 'debug' or 'info' or"
         " 'warning' or 'error'",
         f"aios-mcp: {place.config}:4: limits.queue_totl: unknown key; did you mean 'queue_total'?"
-        " known here: generate_seconds, memory_seconds, memory_slots, queue_per_agent,"
-        " queue_seconds, queue_total, shutdown_seconds, tool_seconds",
+        " known here: generate_seconds, memory_seconds, memory_slots, model_memory_mb,"
+        " queue_per_agent, queue_seconds, queue_total, shutdown_seconds, tool_seconds",
     ]
 
 

@@ -16,6 +16,14 @@ COMMANDS = (
     "models list",
     "models pull",
     "token mint",
+    "top",
+    "memory add-documents",
+    "memory export",
+    "memory import",
+    "memory list",
+    "memory count",
+    "memory search",
+    "memory forget",
     "demo",
 )
 

@@ -11,7 +11,7 @@ from backends.protocols import Emit, Turn
 from backends.scripted import EchoCore
 from backends.turns import UNINTERRUPTED
 from tests.kernel.kernels import build, core
-from tests.server.surfaces import ListMemories, known, limited, server
+from tests.server.surfaces import known, limited, memories, server
 
 SECONDS_PER_TOKEN = 0.02
 
@@ -35,7 +35,7 @@ class NoisyCore:
 
 def slow_kernel() -> Kernel:
     """Give a kernel with one slow slot."""
-    return build(core(llm=NoisyCore()), memories=ListMemories())
+    return build(core(llm=NoisyCore()), memories=memories())
 
 
 def two_agents() -> Agents:

@@ -32,7 +32,8 @@ CASES: list[tuple[type[Arguments], dict[str, object], str]] = [
     (
         GenerateArguments,
         {"messages": [{"role": "bot", "content": "x"}]},
-        "'messages.0.role' must be one of 'system', 'user' or 'assistant', got the string \"bot\"",
+        "'messages.0.role' must be one of 'system', 'user', 'assistant' or 'tool',"
+        ' got the string "bot"',
     ),
     (
         GenerateArguments,

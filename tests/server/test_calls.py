@@ -36,7 +36,7 @@ from backends.turns import UNINTERRUPTED
 from scheduler import QueueFullError
 from tests.kernel.kernels import agent, build, core
 from tests.marks import virtual_time
-from tests.server.surfaces import ListMemories, known, server
+from tests.server.surfaces import known, memories, server
 
 TEA = "tea at four\n- and cake"
 MODES = pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -224,7 +224,7 @@ async def test_a_lone_surrogate_is_replaced_in_both_directions(mode: str) -> Non
     result = await call_core(says, {"prompt": "x"}, mode=mode)
     assert texts(result) == ["bad \ufffd end", "Note: n\ufffd"]
     result.model_dump_json().encode()
-    kept = ListMemories()
+    kept = memories()
     async with Client(server(build(memories=kept)), mode=mode) as client:
         await client.call_tool("add_memory", {"content": "in \udc00 side"})
         found = await client.call_tool("search_memory", {"query": "in"})
@@ -316,7 +316,7 @@ async def test_memories_are_listed_for_reading_and_as_data() -> None:
         added = await client.call_tool(
             "add_memory", {"content": TEA, "tags": ["t"], "data": {"n": None}}
         )
-        again = await client.call_tool("add_memory", {"content": TEA})
+        again = await client.call_tool("add_memory", {"content": TEA, "data": {"n": None}})
         found = await client.call_tool("search_memory", {"query": "tea"})
         gone = await client.call_tool("forget_memory", {"ids": ["m1"]})
         nothing = await client.call_tool("search_memory", {"query": "tea"})

@@ -15,7 +15,7 @@ from aios_mcp.server.pages import PAGE_SIZE, page
 from backends.messages import JsonObject, ServerStatus, ToolResult, ToolSpec
 from backends.protocols import OnProgress
 from tests.kernel.kernels import agent, build
-from tests.server.surfaces import ListMemories, known, server
+from tests.server.surfaces import known, memories, server
 
 
 class ManyTools:
@@ -133,7 +133,7 @@ def test_a_default_agent_that_is_not_configured_is_refused() -> None:
 
 
 async def test_a_call_of_a_missing_default_agent_is_an_error_result() -> None:
-    served = server(build(memories=ListMemories()), default_agent="nobody")
+    served = server(build(memories=memories()), default_agent="nobody")
     async with Client(served) as client:
         result = await client.call_tool("add_memory", {"content": "x"})
         with pytest.raises(MCPError):

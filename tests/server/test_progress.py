@@ -1,14 +1,17 @@
 """Progress: the newest state wins, at a bounded rate, and never at the worker's cost."""
 
 import itertools
+from collections.abc import Sequence
+from functools import partial
 
 import anyio
 import pytest
 from mcp import Client
 
 from aios_mcp.server.progress import MESSAGE_CHARACTERS, reporting
-from backends.messages import Piece, ToolProgress
+from backends.messages import Hit, MemoryQuery, Piece, Reach, ToolProgress
 from backends.scripted import EchoCore
+from backends.scripted_memories import ListMemories
 from tests.kernel.kernels import build, core
 from tests.marks import virtual_time
 from tests.server.surfaces import server
@@ -123,16 +126,68 @@ async def test_nothing_happened_nothing_is_told() -> None:
     assert told.sent == []
 
 
+ONE = "1 call in front"
+CALLS: dict[str, tuple[str, dict[str, object], int, list[str]]] = {
+    # What is in front goes as slots get free: one by one, two at once, three at once.
+    "a generation": ("llm_generate", {"prompt": "word " * 30}, 1, [ONE, "next in line"]),
+    "a tool": (
+        "execute_tool",
+        {"tool": "demo.wait", "arguments": {"seconds": 30}},
+        2,
+        ["next in line"],
+    ),
+    "a search": ("search_memory", {"query": "tea"}, 4, []),
+}
+
+
+class SlowMemories(ListMemories):
+    """Takes half a minute to find anything."""
+
+    async def search(self, query: MemoryQuery, reach: Sequence[Reach], /) -> tuple[Hit, ...]:
+        await anyio.sleep(30)
+        return await super().search(query, reach)
+
+
+def slow_memories() -> SlowMemories:
+    return SlowMemories(now=lambda: 0.0, new_id=lambda: "m1")
+
+
 @virtual_time
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_call_in_line_tells_so_over_the_wire(mode: str) -> None:
-    kernel = build(core(llm=EchoCore(seconds_per_token=1.0)))
+@pytest.mark.parametrize("kind", CALLS)
+async def test_a_call_in_line_tells_how_many_are_in_front(kind: str, mode: str) -> None:
+    name, arguments, slots, after = CALLS[kind]
+    kernel = build(core(llm=EchoCore(seconds_per_token=1.0)), memories=slow_memories())
     told = Told()
     async with Client(server(kernel), mode=mode) as client, anyio.create_task_group() as tasks:
-        tasks.start_soon(client.call_tool, "llm_generate", {"prompt": "word " * 30})
+        for _ in range(slots + 2):
+            tasks.start_soon(client.call_tool, name, arguments)
         await anyio.sleep(0.5)
-        await client.call_tool("llm_generate", {"prompt": "at last"}, progress_callback=told)
-        await anyio.wait_all_tasks_blocked()  # the client hands progress over in its own tasks
-    assert told.messages[0] == "waiting for the first text; in line: 1 (1 s)"
+        tasks.start_soon(partial(client.call_tool, name, arguments, progress_callback=told))
+        await anyio.sleep(95)
+        tasks.cancel_scope.cancel()
+    assert told.messages[0] == "2 calls in front (0 s)"
+    places = [(message or "").partition(" (")[0] for message in told.messages]
+    steps = [place for place, _ in itertools.groupby(places) if "line" in place or "call" in place]
+    assert steps == ["2 calls in front", *after]
     assert max(told.gaps()) < 10
+    numbers = [progress for _, progress, _, _ in told.sent]
+    assert numbers == sorted(set(numbers))
+
+
+@virtual_time
+async def test_a_line_that_moves_fast_is_told_once_a_second() -> None:
+    kernel = build(core(llm=EchoCore(seconds_per_token=0.125)), max_waiting_per_agent=40)
+    told = Told()
+    async with Client(server(kernel)) as client, anyio.create_task_group() as tasks:
+        for _ in range(33):
+            tasks.start_soon(client.call_tool, "llm_generate", {"prompt": "word"})
+        await anyio.sleep(0.0625)
+        await client.call_tool("llm_generate", {"prompt": "at last"}, progress_callback=told)
+        await anyio.wait_all_tasks_blocked()
+    line = [each for each in told.sent if "front" in (each[3] or "")]
+    assert 3 <= len(line) <= 6
+    assert all(later[0] - earlier[0] >= 0.99 for earlier, later in itertools.pairwise(line))
     assert told.messages[-1] == "at last "
+    numbers = [progress for _, progress, _, _ in told.sent]
+    assert numbers == sorted(set(numbers))

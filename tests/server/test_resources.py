@@ -3,12 +3,15 @@
 import json
 from typing import Any
 
+import anyio
 import pytest
 from mcp import Client, MCPError
 from mcp_types import CacheableResult, TextContent, TextResourceContents
 
 from aios_mcp.kernel import Allowance, ArgumentRule, Grants
-from tests.kernel.kernels import agent
+from backends.scripted import EchoCore
+from tests.kernel.kernels import agent, build, core
+from tests.marks import virtual_time
 from tests.server.surfaces import known, server
 
 MODES = pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -31,12 +34,14 @@ async def test_the_lists_are_in_order(mode: str) -> None:
     assert [str(each.uri) for each in resources] == [
         "aios://cores",
         "aios://policy/me",
+        "aios://queue",
         "aios://status",
         "aios://usage/me",
     ]
     assert [each.uri_template for each in templates] == [
         "aios://audit/{id}",
         "aios://memory/{id}",
+        "aios://memory/{id}/history",
         "aios://tools/{server}/{tool}",
     ]
     assert [each.name for each in prompts] == ["recall", "status"]
@@ -69,6 +74,42 @@ async def test_status_and_cores_say_how_things_are() -> None:
     assert (core["slots"], core["busy"], core["waiting"]) == (1, 0, 0)
     assert core["price"] == {"input": 0.0, "cached_input": 0.0, "output": 0.0}
     assert core["status"]["state"] == "ready"
+
+
+@virtual_time
+async def test_the_queue_shows_ones_own_calls_and_nobody_elses() -> None:
+    observer = agent("ops", grants=Grants(observe=True))
+    kernel = build(core(llm=EchoCore(seconds_per_token=1.0)))
+    agents = known(agent(), agent("bob"), observer)
+    async with (
+        Client(server(kernel, agents=agents)) as ada,
+        Client(server(kernel, agents=agents, default_agent="bob")) as bob,
+        Client(server(kernel, agents=agents, default_agent="ops")) as ops,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(ada.call_tool, "llm_generate", {"prompt": "word " * 20})
+        await anyio.sleep(5)
+        tasks.start_soon(bob.call_tool, "llm_generate", {"prompt": "word"})
+        await anyio.sleep(5)
+        hers, his, all_of_it = [await read(each, "aios://queue") for each in (ada, bob, ops)]
+        [running], [waiting] = hers["calls"], his["calls"]
+        assert (running["op"], running["state"], running["place"]) == (
+            "llm_generate",
+            "running",
+            "echo",
+        )
+        assert (waiting["state"], waiting["position"], waiting["lane"]) == ("waiting", 0, "normal")
+        assert waiting["waited_ms"] == pytest.approx(5000, rel=0.01)
+        assert "bob" not in json.dumps(hers)
+        assert running["request_id"] not in json.dumps(his)
+        assert "ada" not in json.dumps(his)
+        [load] = hers["cores"]
+        assert (load["busy"], load["waiting"]) == (1, 1)
+        assert all_of_it["observes"]
+        hers_too, his_too = all_of_it["agents"]
+        assert (hers_too["name"], hers_too["running"], hers_too["waiting"]) == ("ada", 1, 0)
+        assert (his_too["name"], his_too["running"], his_too["waiting"]) == ("bob", 0, 1)
+        tasks.cancel_scope.cancel()
 
 
 async def test_policy_and_usage_are_the_agents_own() -> None:

@@ -19,7 +19,7 @@ from aios_mcp.server.stdio import MAX_IN_FLIGHT, serve_wire
 from backends.scripted import EchoCore
 from tests.kernel.kernels import build, core
 from tests.marks import asyncio_only
-from tests.server.surfaces import ListMemories, server
+from tests.server.surfaces import memories, server
 
 pytestmark = asyncio_only  # real descriptors need real time
 
@@ -181,7 +181,7 @@ async def test_a_message_that_comes_byte_by_byte_is_understood() -> None:
 
 
 async def test_a_large_answer_arrives_whole() -> None:
-    async with serving(server(build(memories=ListMemories()))) as peer:
+    async with serving(server(build(memories=memories()))) as peer:
         await peer.call(1, "add_memory", content="tea " + "é" * 1_000_000)
         await peer.answer()
         await peer.call(2, "search_memory", query="tea")
