@@ -11,7 +11,7 @@ class Figure:
 
     Attributes:
         name: What was measured, with its workload.
-        value: The figure, in `unit`.
+        value: The figure, in `unit`; None where the peer is not here to be measured.
         unit: Such as `us`, `ms`, `1/s`, `x`.
         bar: The value to reach, or None where the figure is only shown.
         better: Whether lower or higher values are better.
@@ -19,7 +19,7 @@ class Figure:
     """
 
     name: str
-    value: float
+    value: float | None
     unit: str
     bar: float | None = None
     better: Literal["lower", "higher"] = "lower"
@@ -27,8 +27,8 @@ class Figure:
 
     @property
     def is_reached(self) -> bool:
-        """The bar is reached, or there is none."""
-        if self.bar is None:
+        """The bar is reached, or there is none, or nothing was measured."""
+        if self.bar is None or self.value is None:
             return True
         return self.value <= self.bar if self.better == "lower" else self.value >= self.bar
 
@@ -39,8 +39,10 @@ def table(figures: Sequence[Figure]) -> str:
     for figure in figures:
         sign = "at most" if figure.better == "lower" else "at least"
         bar = "" if figure.bar is None else f"{sign} {_number(figure.bar)} {figure.unit}"
-        mark = "" if figure.bar is None else ("ok" if figure.is_reached else "MISSED")
-        value = f"{_number(figure.value)} {figure.unit}"
+        mark = "ok" if figure.is_reached else "MISSED"
+        if figure.bar is None or figure.value is None:
+            mark = ""
+        value = "-" if figure.value is None else f"{_number(figure.value)} {figure.unit}"
         rows.append((figure.name, value, bar, mark, figure.peer))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]

@@ -1,220 +1,211 @@
-"""What eight agents get out of one model: our core against `Llama` behind a lock.
+"""What agents get out of one model: our core against other ways to serve the same GGUF.
 
-Both run the same 18-million-weight model of random numbers in the same llama.cpp, on one thread,
-greedily; the core from its worker process, as in production.
+All run the same 18-million-weight model of random numbers in the same llama.cpp, on one thread,
+greedily; our core from its worker process, as in production, the servers over loopback.
 """
 
-import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from random import Random
 from statistics import median
 from tempfile import TemporaryDirectory
-from threading import Lock
 
 import anyio
-import llama_cpp
-from anyio import to_thread
 
 from backends.llama_cpp import LlamaCore, LlamaSettings, open_llama_core
 from backends.messages import Completion, GenerateRequest, Message, Piece
 from benchmarks.figures import Figure
+from benchmarks.llm_extra_buffers import extra_buffers
+from benchmarks.llm_loop import loop_cost
+from benchmarks.llm_peers import (
+    HOW_TO_BUILD,
+    HOW_TO_INSTALL,
+    find_llama_server,
+    find_packaged_server,
+    llama_server,
+    locked_llama,
+    packaged_server,
+)
+from benchmarks.llm_preemption import preemption
+from benchmarks.llm_schema import schema_cost
+from benchmarks.llm_streams import streams
+from benchmarks.llm_waves import (
+    Ask,
+    Prompt,
+    Wave,
+    ask_core,
+    first_ms,
+    send_wave,
+    tokens_per_second,
+    words,
+)
 from benchmarks.random_model import Shape, write_random_model
 
-AGENTS = 8
-PROMPT_BYTES = 16
-SYSTEM_BYTES = 700
-NEW_TOKENS = 128
+SLOTS = 16
+CONTEXT_TOKENS = 2048
+PROMPT_BYTES = 32
+NEW_TOKENS, QUICK_TOKENS = 128, 64
+SYSTEM_BYTES = 1000
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wave:
-    """All agents asking at the same time, once each."""
-
-    tokens_per_second: float
-    first_ms: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """A completion, and how long its first piece took."""
-
-    completion: Completion
-    first_ms: float
+OURS, LOCK, SERVER, PACKAGED = "ours", "Llama behind a lock", "llama-server", "llama_cpp.server"
+NOT_QUICK = "left out of the quick run"
+Waves = Mapping[str, Sequence[Wave]]
 
 
 def run(*, quick: bool) -> list[Figure]:
-    """Measure throughput, time to the first token, equality of answers and prefix reuse."""
+    """Measure every figure of the LLM cores."""
     with TemporaryDirectory() as folder:
         model = Path(folder) / "random.gguf"
-        write_random_model(model, Shape())
-        return anyio.run(partial(_measure, model, rounds=1 if quick else 5))
+        write_random_model(model, Shape(context=CONTEXT_TOKENS))
+        figures = anyio.run(partial(_measure, model, quick=quick))
+        if not quick:
+            figures += anyio.run(partial(preemption, model, quick=False))
+        figures += loop_cost(model, quick=quick)
+        figures.append(extra_buffers(model, rounds=1 if quick else 3))
+    if not quick:
+        figures += schema_cost(quick=False)
+    return [*figures, *anyio.run(partial(streams, quick=quick))]
 
 
-async def _measure(model: Path, *, rounds: int) -> list[Figure]:
-    locked: list[Wave] = []
-    batched: list[Wave] = []
-    llama = llama_cpp.Llama(
-        str(model), n_ctx=Shape().context, n_threads=1, n_threads_batch=1, verbose=False
-    )
-    settings = LlamaSettings(
-        model=model, name="random", slots=AGENTS, context_tokens=Shape().context, threads=1
-    )
-    async with open_llama_core(settings) as core:
-        await _ask(core, "warm up", 2)
-        for number in range(rounds):
-            prompts = [_words(10 * number + agent, PROMPT_BYTES) for agent in range(AGENTS)]
-            locked.append(await to_thread.run_sync(_locked_wave, llama, prompts))
-            batched.append(_wave(*await _ask_together(core, prompts, NEW_TOKENS)))
-        llama.close()
+async def _measure(model: Path, *, quick: bool) -> list[Figure]:
+    async with AsyncExitStack() as stack:
+        settings = LlamaSettings(
+            model=model, name="random", slots=SLOTS, context_tokens=CONTEXT_TOKENS, threads=1
+        )
+        core = await stack.enter_async_context(open_llama_core(settings))
+        asks: dict[str, Ask] = {
+            OURS: ask_core(core),
+            LOCK: stack.enter_context(locked_llama(model, CONTEXT_TOKENS)),
+        }
+        if (program := find_llama_server()) is not None:
+            asks[SERVER] = await stack.enter_async_context(
+                llama_server(program, model, slots=SLOTS, context_tokens=CONTEXT_TOKENS)
+            )
+        if not quick and (python := find_packaged_server()) is not None:
+            asks[PACKAGED] = await stack.enter_async_context(
+                packaged_server(python, model, context_tokens=CONTEXT_TOKENS)
+            )
+        for ask in asks.values():
+            await ask(Prompt("warm up"), 2)
+        eight = await _waves(asks, agents=8, quick=quick)
+        batching = {name: asks[name] for name in (OURS, SERVER) if name in asks}
+        sixteen = await _waves({} if quick else batching, agents=16, quick=quick)
         return [
-            _throughput(locked, batched),
-            _first_token(locked, batched),
+            *_throughput(eight, sixteen),
+            *_first_token(eight),
+            *([] if quick else await _shared_start(batching)),
             await _equality(core),
-            *await _prefix(core),
         ]
+
+
+async def _waves(asks: Mapping[str, Ask], *, agents: int, quick: bool) -> Waves:
+    """Send waves of fresh prompts, in each round one to everybody."""
+    waves: dict[str, list[Wave]] = defaultdict(list)
+    for number in range(1 if quick else 5):
+        seeds = range(1000 * agents + 100 * number, 1000 * agents + 100 * number + agents)
+        prompts = [Prompt(words(seed, PROMPT_BYTES)) for seed in seeds]
+        for name, ask in asks.items():
+            new_tokens = QUICK_TOKENS if quick else NEW_TOKENS
+            waves[name].append(await send_wave(ask, prompts, new_tokens))
+    return waves
 
 
 # --- figures -----------------------------------------------------------------------------------
 
 
-def _throughput(locked: Sequence[Wave], batched: Sequence[Wave]) -> Figure:
-    peer, ours = (median(wave.tokens_per_second for wave in waves) for waves in (locked, batched))
-    return Figure(
-        name=f"8 agents, {NEW_TOKENS} new tokens each: tokens per second / with a lock",
-        value=ours / peer,
-        unit="x",
-        bar=2.0,
-        better="higher",
-        peer=f"{ours:.0f}/s, Llama behind a lock: {peer:.0f}/s",
-    )
+def _throughput(eight: Waves, sixteen: Waves) -> list[Figure]:
+    def against(peer: str, waves: Waves, agents: int, bar: float, missing: str = "") -> Figure:
+        ours = tokens_per_second(waves[OURS]) if peer in waves else 0.0
+        theirs = tokens_per_second(waves[peer]) if peer in waves else None
+        return Figure(
+            name=f"{agents} agents at once: tokens per second / {peer}",
+            value=None if theirs is None else ours / theirs,
+            unit="x",
+            bar=bar,
+            better="higher",
+            peer=missing if theirs is None else f"{ours:.0f}/s, {peer}: {theirs:.0f}/s",
+        )
 
-
-def _first_token(locked: Sequence[Wave], batched: Sequence[Wave]) -> Figure:
-    peer, ours = (
-        median(first for wave in waves for first in wave.first_ms) for waves in (locked, batched)
-    )
-    return Figure(
-        name="the same: median time to the first token with a lock / ours",
-        value=peer / ours,
-        unit="x",
-        bar=10.0,
-        better="higher",
-        peer=f"{ours:.0f} ms, Llama behind a lock: {peer:,.0f} ms",
-    )
-
-
-async def _equality(core: LlamaCore) -> Figure:
-    prompts = [_words(1000 + agent, 40 + 30 * agent) for agent in range(AGENTS)]
-    together, _ = await _ask_together(core, prompts, 24)
-    alone = [await _ask(core, prompt, 24) for prompt in prompts]
-    same = [
-        one.completion.text == other.completion.text
-        for one, other in zip(together, alone, strict=True)
-    ]
-    return Figure(
-        name="greedy answers that are the same alone and together",
-        value=sum(same),
-        unit=f"of {AGENTS}",
-        bar=AGENTS,
-        better="higher",
-    )
-
-
-async def _prefix(core: LlamaCore) -> list[Figure]:
-    system = _words(2000, SYSTEM_BYTES)
-    prompts = [f"{system} {_words(3000 + agent, 30)}" for agent in range(AGENTS)]
-    together, _ = await _ask_together(core, prompts, 1)
-    usages = [each.completion.usage for each in together]
-    asked = sum(usage.input_tokens for usage in usages)
-    computed = asked - sum(usage.cached_tokens for usage in usages)
-    cold = await _ask(core, f"{_words(4000, SYSTEM_BYTES)} first", 1)
-    warm = await _ask(core, f"{_words(4000, SYSTEM_BYTES)} second", 1)
     return [
-        Figure(
-            name="8 agents start together with one system prompt: prompt tokens computed",
-            value=100 * computed / asked,
-            unit="%",
-            bar=30.0,
-            peer=f"{computed:,} of {asked:,} tokens",
+        against(SERVER, eight, 8, 1.0, HOW_TO_BUILD),
+        against(SERVER, sixteen, 16, 1.0, NOT_QUICK if SERVER in eight else HOW_TO_BUILD),
+        against(LOCK, eight, 8, 2.0),
+        against(
+            PACKAGED, eight, 8, 2.0, HOW_TO_INSTALL if find_packaged_server() is None else NOT_QUICK
         ),
-        Figure(
-            name="time to the first token, prompt of 700 tokens unknown / kept",
-            value=cold.first_ms / warm.first_ms,
+    ]
+
+
+def _first_token(eight: Waves) -> list[Figure]:
+    def against(peer: str, bar: float, missing: str = "") -> Figure:
+        ours = first_ms(eight[OURS])
+        theirs = first_ms(eight[peer]) if peer in eight else None
+        return Figure(
+            name=f"8 agents: median time to the first token, {peer} / ours",
+            value=None if theirs is None else theirs / ours,
+            unit="x",
+            bar=bar,
+            better="higher",
+            peer=missing if theirs is None else f"{ours:.0f} ms, {peer}: {theirs:,.0f} ms",
+        )
+
+    return [against(LOCK, 10.0), against(SERVER, 2.0, HOW_TO_BUILD)]
+
+
+async def _shared_start(asks: Mapping[str, Ask]) -> list[Figure]:
+    """Eight agents start at once with a system prompt that nobody has seen before."""
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for number in range(3):
+        shared = words(5000 + number, SYSTEM_BYTES)
+        alike = [Prompt(words(6000 + agent, 30), system=shared) for agent in range(8)]
+        for name, ask in asks.items():
+            seconds[name].append((await send_wave(ask, alike, 4)).seconds)
+        apart = [
+            Prompt(words(6000 + agent, 30), system=words(7000 + 10 * number + agent, SYSTEM_BYTES))
+            for agent in range(8)
+        ]
+        seconds[""].append((await send_wave(asks[OURS], apart, 4)).seconds)
+    ours = median(seconds[OURS])
+
+    def against(peer: str, shown: str, missing: str = "") -> Figure:
+        theirs = median(seconds[peer]) if peer in seconds else None
+        return Figure(
+            name=f"8 agents start with one system prompt of 1,000 tokens: time, {shown} / ours",
+            value=None if theirs is None else theirs / ours,
             unit="x",
             bar=3.0,
             better="higher",
-            peer=f"{cold.first_ms:.0f} ms, {warm.first_ms:.0f} ms",
-        ),
-    ]
+            peer=missing if theirs is None else f"{ours:.2f} s, {shown}: {theirs:.2f} s",
+        )
+
+    return [against(SERVER, SERVER, HOW_TO_BUILD), against("", "nothing in common")]
 
 
-# --- asking ------------------------------------------------------------------------------------
+async def _equality(core: LlamaCore) -> Figure:
+    prompts = [words(1000 + agent, 10 + 10 * agent) for agent in range(SLOTS)]
+    together: dict[str, str] = {}
 
+    async def one(prompt: str) -> None:
+        together[prompt] = (await _complete(core, prompt)).text
 
-async def _ask(core: LlamaCore, prompt: str, new_tokens: int) -> Answered:
-    started = time.perf_counter()
-    first_ms = 0.0
-
-    async def emit(_piece: Piece) -> None:
-        nonlocal first_ms
-        first_ms = first_ms or 1000 * (time.perf_counter() - started)
-
-    request = GenerateRequest(messages=(Message("user", prompt),), max_tokens=new_tokens)
-    return Answered(await core.generate(request, emit), first_ms)
-
-
-async def _ask_together(
-    core: LlamaCore, prompts: Sequence[str], new_tokens: int
-) -> tuple[list[Answered], float]:
-    """Give the answers in order, and the seconds until the last."""
-    answers: dict[int, Answered] = {}
-
-    async def one(at: int) -> None:
-        answers[at] = await _ask(core, prompts[at], new_tokens)
-
-    started = time.perf_counter()
     async with anyio.create_task_group() as group:
-        for at in range(len(prompts)):
-            group.start_soon(one, at)
-    seconds = time.perf_counter() - started
-    return [answers[at] for at in range(len(prompts))], seconds
-
-
-def _wave(answers: Sequence[Answered], seconds: float) -> Wave:
-    tokens = sum(answer.completion.usage.output_tokens for answer in answers)
-    return Wave(
-        tokens_per_second=tokens / seconds, first_ms=tuple(answer.first_ms for answer in answers)
+        for prompt in prompts:
+            group.start_soon(one, prompt)
+    same = [together[prompt] == (await _complete(core, prompt)).text for prompt in prompts]
+    return Figure(
+        name="greedy answers that are the same alone and among sixteen",
+        value=sum(same),
+        unit=f"of {SLOTS}",
+        bar=SLOTS,
+        better="higher",
     )
 
 
-def _locked_wave(llama: llama_cpp.Llama, prompts: Sequence[str]) -> Wave:
-    lock = Lock()
+async def _complete(core: LlamaCore, prompt: str) -> Completion:
+    async def ignore(_piece: Piece) -> None:
+        """Take a piece that nobody reads."""
 
-    def one(prompt: str) -> float:
-        begun = time.perf_counter()
-        with lock:
-            stream = llama.create_chat_completion(
-                [{"role": "user", "content": prompt}],
-                max_tokens=NEW_TOKENS,
-                temperature=0.0,
-                repeat_penalty=1.0,
-                stream=True,
-            )
-            first_ms = 0.0
-            for _ in stream:
-                first_ms = first_ms or 1000 * (time.perf_counter() - begun)
-        return first_ms
-
-    started = time.perf_counter()
-    with ThreadPoolExecutor(AGENTS) as threads:
-        first_ms = tuple(threads.map(one, prompts))
-    seconds = time.perf_counter() - started
-    return Wave(tokens_per_second=len(prompts) * NEW_TOKENS / seconds, first_ms=first_ms)
-
-
-def _words(seed: int, size: int) -> str:
-    return "".join(Random(seed).choices("abcdefgh ", k=size))
+    request = GenerateRequest(messages=(Message("user", prompt),), max_tokens=24)
+    return await core.generate(request, ignore)
