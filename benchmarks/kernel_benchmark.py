@@ -51,6 +51,8 @@ def run(*, quick: bool) -> list[Figure]:
 class SleepyCore:
     """Answers one word after 50 ms."""
 
+    _STATUS = CoreStatus(model="sleepy", state="ready")
+
     async def generate(
         self, request: GenerateRequest, emit: Emit, turn: Turn = UNINTERRUPTED, /
     ) -> Completion:
@@ -62,7 +64,7 @@ class SleepyCore:
 
     def status(self) -> CoreStatus:
         """Say that it is there."""
-        return CoreStatus(model="sleepy", state="ready")
+        return self._STATUS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

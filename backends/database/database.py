@@ -70,12 +70,12 @@ class Database:
             StoreError: It could not be written; nothing of it was.
         """
         write = Write(batch, item)
-        self._writer.put(write)
+        done = self._writer.put(write)
         try:
-            await write.done.wait()
+            await done.wait()
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
-                await write.done.wait()
+                await done.wait()
             # A cancelled scope cancels again at the next checkpoint; all else does so only once.
             if anyio.current_effective_deadline() > -math.inf:
                 raise

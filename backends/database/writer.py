@@ -17,7 +17,7 @@ from backends.database.failures import store_error
 from backends.errors import StoreBusyError, StoreError
 
 _LARGEST_GROUP = 256
-_MAX_WAITING = 10_000
+_MOST_GROUPS = 40
 
 logger = logging.getLogger(__name__)
 
@@ -30,15 +30,21 @@ class Write:
         batch: Writes items, in their order; gives for each its value, or the exception to raise.
         item: What is given to `batch`.
         outcome: A value, or an exception: that it failed, until it is known to have been written.
-        done: The outcome is final.
         since: Seconds on the monotonic clock.
     """
 
     batch: Callable[[apsw.Connection, Sequence[Any]], Sequence[object]]
     item: object
     outcome: object = field(default_factory=lambda: StoreError("the database failed"))
-    done: anyio.Event = field(default_factory=anyio.Event)
     since: float = field(default_factory=time.monotonic)
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    """Writes of one transaction; `done` is set when all their outcomes are final."""
+
+    writes: list[Write] = field(default_factory=list[Write])
+    done: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Writer:
@@ -63,12 +69,12 @@ class Writer:
         self._loop = anyio.lowlevel.current_token()
         self._thread = threading.Thread(target=self._run, name="aios-mcp writer", daemon=True)
         self._turn = threading.Condition()  # guards the two below
-        self._waiting: deque[Write] = deque()
+        self._waiting: deque[_Group] = deque()  # all full but the last
         self._is_ending = False
         self._thread.start()
 
-    def put(self, write: Write) -> None:
-        """Queue a write.
+    def put(self, write: Write) -> anyio.Event:
+        """Queue a write; gives the event that its outcome is final.
 
         Raises:
             StoreError: The queue is full, or the writer is ending.
@@ -76,10 +82,13 @@ class Writer:
         with self._turn:
             if self._is_ending:
                 raise StoreError("the database is closing")
-            if len(self._waiting) >= _MAX_WAITING:
-                raise StoreBusyError("too many writes wait for the database; try again")
-            self._waiting.append(write)
-            self._turn.notify()
+            if not self._waiting or len(self._waiting[-1].writes) >= _LARGEST_GROUP:
+                if len(self._waiting) >= _MOST_GROUPS:
+                    raise StoreBusyError("too many writes wait for the database; try again")
+                self._waiting.append(_Group())
+                self._turn.notify()
+            self._waiting[-1].writes.append(write)
+            return self._waiting[-1].done
 
     def end(self) -> None:
         """Refuse further writes, commit those that wait, end the thread. Not for the event loop."""
@@ -91,24 +100,24 @@ class Writer:
     def _run(self) -> None:
         while group := self._take():
             late = time.monotonic() - self._patience
-            for write in group:
+            for write in group.writes:
                 if write.since < late:
                     write.outcome = StoreBusyError("the database cannot keep up; try again")
             try:
-                self._commit([write for write in group if write.since >= late])
+                self._commit([write for write in group.writes if write.since >= late])
             except Exception:
                 logger.exception("a group of writes could not be undone")
             try:
                 token = self._loop
-                token.backend_class.run_sync_soon(_announce, (group,), token.native_token)
+                token.backend_class.run_sync_soon(group.done.set, (), token.native_token)
             except anyio.RunFinishedError:
-                logger.warning("writes ended after their event loop", extra={"writes": len(group)})
+                count = len(group.writes)
+                logger.warning("writes ended after their event loop", extra={"writes": count})
 
-    def _take(self) -> list[Write]:
+    def _take(self) -> _Group | None:
         with self._turn:
             self._turn.wait_for(lambda: self._waiting or self._is_ending)
-            size = min(len(self._waiting), _LARGEST_GROUP)
-            return [self._waiting.popleft() for _ in range(size)]
+            return self._waiting.popleft() if self._waiting else None
 
     def _commit(self, group: Sequence[Write]) -> None:
         try:
@@ -149,8 +158,3 @@ def _work(connection: apsw.Connection, group: Sequence[Write]) -> list[tuple[Wri
         results = writes[0].batch(connection, [write.item for write in writes])
         outcomes += zip(writes, results, strict=True)
     return outcomes
-
-
-def _announce(group: Sequence[Write]) -> None:
-    for write in group:
-        write.done.set()

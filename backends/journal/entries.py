@@ -7,13 +7,16 @@ from typing import TypeAlias
 
 import apsw
 
-from backends.database import Value, fetch, fetch_one, insert
+from backends.database import Value, fetch_one, insert
 from backends.errors import IdempotencyConflictError, OverdrawnError
 from backends.journal.chain import append, lists_as_json
-from backends.messages import Balance, CallClosed, CallOpened, Hold, Unit
+from backends.messages import CallClosed, CallOpened, Hold, Unit
 
+# In one row: at each of many the event loop's thread may take the interpreter's lock away, and keep
+# it for milliseconds.
 _BALANCES = """
-SELECT a.* FROM json_each(?) AS key CROSS JOIN account AS a
+SELECT json_group_array(json_array(a.account, a.period, a.unit, a.spent, a.held))
+FROM json_each(?) AS key CROSS JOIN account AS a
 ON a.account = key.value ->> 0 AND a.period = key.value ->> 1 AND a.unit = key.value ->> 2
 """
 _UPDATE = "ON CONFLICT DO UPDATE SET spent = excluded.spent, held = excluded.held"
@@ -21,7 +24,7 @@ _UPDATE = "ON CONFLICT DO UPDATE SET spent = excluded.spent, held = excluded.hel
 Account: TypeAlias = tuple[str, str, Unit]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Opening:
     """A call to be let in, with what it holds and the idempotency key it came with."""
 
@@ -30,7 +33,7 @@ class Opening:
     once: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Closing:
     """How a call that was let in has ended."""
 
@@ -38,7 +41,7 @@ class Closing:
     closed: CallClosed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Refusal:
     """A call that was not let in, and why."""
 
@@ -65,14 +68,20 @@ def write_entries(
     return outcomes
 
 
+@dataclass(slots=True)
+class _Balance:
+    spent: int = 0
+    held: int = 0
+
+
 class _Page:
     """Some entries, worked out in memory against accounts that the transaction keeps still."""
 
     def __init__(self, connection: apsw.Connection, kernel: str, entries: Iterable[Entry]) -> None:
         self._connection = connection
         self._kernel = kernel
-        self._before = _balances(connection, entries)
-        self._balances = dict(self._before)
+        self._balances = _balances(connection, entries)
+        self._changed: set[Account] = set()
         self._opened: list[CallOpened] = []
         self._holds: list[list[Value]] = []
         self._closed: list[str] = []
@@ -89,8 +98,10 @@ class _Page:
         return None
 
     def save(self) -> None:
-        changed = self._balances.items() - self._before.items()
-        rows = [(*account, balance.spent, balance.held) for account, balance in changed]
+        balances = self._balances
+        rows = [
+            (*account, balances[account].spent, balances[account].held) for account in self._changed
+        ]
         insert(self._connection, "account(account, period, unit, spent, held)", rows, _UPDATE)
         if self._opened:
             self._save_opened()
@@ -152,22 +163,23 @@ class _Page:
     def _move(self, hold: Hold, *, held: int, spent: int = 0) -> None:
         account = _account(hold)
         balance = self._balances[account]
-        self._balances[account] = Balance(spent=balance.spent + spent, held=balance.held + held)
+        balance.spent += spent
+        balance.held += held
+        self._changed.add(account)
 
 
-def _balances(connection: apsw.Connection, entries: Iterable[Entry]) -> dict[Account, Balance]:
+def _balances(connection: apsw.Connection, entries: Iterable[Entry]) -> dict[Account, _Balance]:
     openings = [
         entry.opening if isinstance(entry, Closing) else entry
         for entry in entries
         if not isinstance(entry, Refusal)
     ]
     accounts = {_account(hold) for opening in openings for hold in opening.holds}
-    balances = dict.fromkeys(accounts, Balance(spent=0, held=0))
+    balances = {account: _Balance() for account in accounts}
     if accounts:
-        for account, period, unit, spent, held in fetch(
-            connection, _BALANCES, (json.dumps(list(accounts)),)
-        ):
-            balances[account, period, unit] = Balance(spent=spent, held=held)
+        [found] = fetch_one(connection, _BALANCES, (json.dumps(list(accounts)),)) or ("[]",)
+        for account, period, unit, spent, held in json.loads(found):
+            balances[account, period, unit] = _Balance(spent, held)
     return balances
 
 

@@ -1,9 +1,16 @@
-"""One open call to a worker, as the parent process sees it."""
+"""Open calls to a worker, as the parent process sees them."""
+
+from collections.abc import Mapping
 
 import anyio
 
-from backends.errors import BackendError
-from backends.llama_cpp.frames import EndRow, LogprobRow, Progress
+from backends.errors import (
+    BackendError,
+    BackendRefusedError,
+    ContextOverflowError,
+    SchemaUnsupportedError,
+)
+from backends.llama_cpp.frames import EndRow, LogprobRow, Progress, Refused, Step
 from backends.messages import Piece, TokenLogprob
 
 
@@ -102,3 +109,26 @@ class Call:
         piece = Piece(self._text, self._tokens)
         self._text, self._tokens = "", 0
         return piece
+
+
+def deliver_step(step: Step, calls: Mapping[int, Call]) -> None:
+    """Hand each call what a decode step brought for it."""
+    for row in step["logprobs"]:
+        if call := calls.get(row[0]):
+            call.put_logprob(LogprobRow(*row))
+    for id_, text, tokens in step["pieces"]:
+        if call := calls.get(id_):
+            call.put(text, tokens)
+    for ended in step["ends"]:
+        end = EndRow(*ended)
+        if call := calls.get(end.id):
+            call.finish(end)
+
+
+def refusal_of(event: Refused) -> BackendError:
+    """Give the error that a worker's refusal stands for."""
+    if event["kind"] == "overflow":
+        return ContextOverflowError(wanted=event.get("wanted", 0), limit=event.get("limit", 0))
+    if event["kind"] == "schema":
+        return SchemaUnsupportedError(event["text"])
+    return BackendRefusedError(event["text"])

@@ -17,13 +17,10 @@ from anyio.abc import ByteReceiveStream, TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 
 from backends.errors import (
-    BackendError,
     BackendRefusedError,
     BackendUnavailableError,
-    ContextOverflowError,
-    SchemaUnsupportedError,
 )
-from backends.llama_cpp.calls import Call
+from backends.llama_cpp.calls import Call, deliver_step, refusal_of
 from backends.llama_cpp.frames import (
     MAX_FRAME_BYTES,
     Cancel,
@@ -32,25 +29,21 @@ from backends.llama_cpp.frames import (
     Event,
     FrameDecoder,
     FrameError,
-    LogprobRow,
     Mode,
     Pause,
     Progress,
-    Refused,
     Resume,
-    Start,
     StateFolder,
-    Step,
     encode_frame,
 )
-from backends.llama_cpp.gguf_info import ModelFileError, read_model_info
-from backends.llama_cpp.machine import Machine, read_machine
-from backends.llama_cpp.memory_plan import in_words, plan_memory
+from backends.llama_cpp.gguf_info import ModelFileError
+from backends.llama_cpp.machine import read_machine
 from backends.llama_cpp.pipes import log_lines, write_frames
 from backends.llama_cpp.pool import ModelPool, Standing, shortage, spare_memory
 from backends.llama_cpp.probe import extra_buffers_work
 from backends.llama_cpp.settings import LlamaSettings
 from backends.llama_cpp.spawn import end_process, open_worker
+from backends.llama_cpp.starting import StartFailedError, plan_start, start_command, why_ended
 from backends.llama_cpp.state_folders import open_state_folders, sweep
 from backends.messages import CoreState
 
@@ -61,10 +54,6 @@ _GRACE_SECONDS = 1.0
 _READ_BYTES = 64 * 1024
 _CLOSED = "the model is being closed"
 _TOO_SLOW = "the model did not load in time; raise start_deadline_seconds"
-
-
-class _StartFailedError(Exception):
-    """The worker could not be started; the text is for people and names no path."""
 
 
 class WorkerProcess:
@@ -230,7 +219,7 @@ class WorkerProcess:
         failure = _CLOSED
         try:
             failure = await self._serve()
-        except (_StartFailedError, ModelFileError) as error:
+        except (StartFailedError, ModelFileError) as error:
             failure = str(error)
         except TimeoutError:
             failure = _TOO_SLOW
@@ -263,16 +252,9 @@ class WorkerProcess:
 
     async def _serve(self) -> str:
         """Run one worker process, once there is room, until it ends; say why it ended."""
-        info = await to_thread.run_sync(read_model_info, self._settings.model)
-        if self._mode == "generate" and not info.is_causal:
-            raise _StartFailedError("the model generates no text; set a language model")
-        plan = plan_memory(info, self._settings)
-        if plan.total_bytes > self._pool.budget_bytes:
-            raise _StartFailedError(
-                f"the model needs {plan}, and there are {in_words(self._pool.budget_bytes)} for"
-                " models; lower slots or context_tokens, take a smaller model, or raise"
-                " model_memory_mb"
-            )
+        plan = await to_thread.run_sync(
+            plan_start, self._settings, self._mode, self._pool.budget_bytes
+        )
         self._need_bytes = plan.total_bytes
         with self._line:
             await self._pool.enter(self, plan.total_bytes)
@@ -289,7 +271,7 @@ class WorkerProcess:
         machine = await to_thread.run_sync(read_machine)
         standing = [call.id for call in self._calls.values() if call.is_lost]
         await to_thread.run_sync(sweep, self._folders, standing)
-        start = self._start_command(machine)
+        start = start_command(self._settings, self._mode, machine, self._folders)
         deadline = self._settings.start_deadline_seconds
         works = await extra_buffers_work(start, machine, self._settings.cache_dir, deadline)
         self._caution = "" if works else "AMX is off: this build of llama.cpp crashes with it"
@@ -311,30 +293,7 @@ class WorkerProcess:
                 failure = await self._read(process.stdout)
                 code = await end_process(process, grace_seconds=_GRACE_SECONDS)
                 group.cancel_scope.cancel()
-        if failure:
-            return failure
-        if code is not None and code < 0:
-            return f"the worker process was ended by signal {-code}; it starts again at need"
-        return f"the worker process ended with code {code}; it starts again at need"
-
-    def _start_command(self, machine: Machine) -> Start:
-        settings = self._settings
-        return Start(
-            op="start",
-            mode=self._mode,
-            probe=False,
-            model=str(settings.model),
-            slots=settings.slots,
-            context_tokens=settings.context_tokens,
-            threads=settings.threads or machine.default_threads,
-            gpu_layers=settings.gpu_layers,
-            main_gpu=settings.main_gpu,
-            split_mode=settings.split_mode,
-            flash_attention=settings.flash_attention,
-            kv_type=settings.kv_type,
-            extra_buffers=True,
-            states=list(self._folders),
-        )
+        return failure or why_ended(code)
 
     async def _leave_in_disuse(self) -> None:
         after = self._settings.unload_after_seconds or math.inf
@@ -383,7 +342,7 @@ class WorkerProcess:
             return ""
         except TimeoutError:
             return _TOO_SLOW
-        except _StartFailedError as error:
+        except StartFailedError as error:
             return str(error)
         except FrameError:
             logger.exception("a worker process sent what is not a frame")
@@ -391,7 +350,9 @@ class WorkerProcess:
 
     def _deliver(self, event: Event, body: bytes) -> None:
         if event["event"] == "step":
-            self._deliver_step(event)
+            deliver_step(event, self._calls)
+            if event["ends"]:
+                self._failures = 0
         elif event["event"] == "paused":
             if call := self._calls.get(event["id"]):
                 call.stand_still(event["progress"])
@@ -402,7 +363,7 @@ class WorkerProcess:
             self._failures = 0
         elif event["event"] == "refused":
             if call := self._calls.get(event["id"]):
-                call.fail(_refusal(event))
+                call.fail(refusal_of(event))
         elif event["event"] == "ready":
             self.context_tokens = event["context_tokens"]
             self.dimensions = event["dimensions"]
@@ -410,20 +371,7 @@ class WorkerProcess:
             self._last_used = anyio.current_time()
             self._settled.set()
         else:
-            raise _StartFailedError(event["reason"])
-
-    def _deliver_step(self, step: Step) -> None:
-        for row in step["logprobs"]:
-            if call := self._calls.get(row[0]):
-                call.put_logprob(LogprobRow(*row))
-        for id_, text, tokens in step["pieces"]:
-            if call := self._calls.get(id_):
-                call.put(text, tokens)
-        for ended in step["ends"]:
-            end = EndRow(*ended)
-            if call := self._calls.get(end.id):
-                call.finish(end)
-            self._failures = 0
+            raise StartFailedError(event["reason"])
 
     def _unavailable(self, reason: str) -> BackendUnavailableError:
         return BackendUnavailableError(f"model {self._settings.name!r}: {reason}")
@@ -449,11 +397,3 @@ async def open_worker_process(
         tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
-
-
-def _refusal(event: Refused) -> BackendError:
-    if event["kind"] == "overflow":
-        return ContextOverflowError(wanted=event.get("wanted", 0), limit=event.get("limit", 0))
-    if event["kind"] == "schema":
-        return SchemaUnsupportedError(event["text"])
-    return BackendRefusedError(event["text"])

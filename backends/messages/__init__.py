@@ -1,0 +1,68 @@
+"""Values that cross the seams of `backends.protocols`. Plain and frozen; no behaviour."""
+
+from backends.messages.journal import AuditRecord, Balance, CallClosed, CallOpened, Hold, Unit
+from backends.messages.json_values import JsonObject
+from backends.messages.llm import (
+    Completion,
+    CoreState,
+    CoreStatus,
+    FinishReason,
+    GenerateRequest,
+    Message,
+    Piece,
+    RequestedCall,
+    Role,
+    TokenLogprob,
+    ToolChoice,
+    Usage,
+)
+from backends.messages.memory import (
+    Added,
+    Hit,
+    MemoryCounts,
+    MemoryDraft,
+    MemoryQuery,
+    MemoryRecord,
+    Place,
+    Reach,
+    SearchMode,
+    Selection,
+)
+from backends.messages.tools import ServerState, ServerStatus, ToolProgress, ToolResult, ToolSpec
+
+__all__ = [
+    "Added",
+    "AuditRecord",
+    "Balance",
+    "CallClosed",
+    "CallOpened",
+    "Completion",
+    "CoreState",
+    "CoreStatus",
+    "FinishReason",
+    "GenerateRequest",
+    "Hit",
+    "Hold",
+    "JsonObject",
+    "MemoryCounts",
+    "MemoryDraft",
+    "MemoryQuery",
+    "MemoryRecord",
+    "Message",
+    "Piece",
+    "Place",
+    "Reach",
+    "RequestedCall",
+    "Role",
+    "SearchMode",
+    "Selection",
+    "ServerState",
+    "ServerStatus",
+    "TokenLogprob",
+    "ToolChoice",
+    "ToolProgress",
+    "ToolResult",
+    "ToolSpec",
+    "Unit",
+    "Usage",
+]
