@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anyio import to_thread
@@ -196,8 +196,12 @@ def _agents(config: Config, directories: Directories, token_key: bytes) -> Agent
             if secret in owners:
                 raise ConfigError(f"is that of agent {owners[secret]!r} too; change one")
             owners[secret] = name
+    agents = {name: _agent(name, part, directories.base) for name, part in config.agents.items()}
+    for name, part in config.agents.items():
+        if part.superior is not None:
+            agents[name] = replace(agents[name], superior=agents[part.superior])
     return Agents(
-        {name: _agent(name, part, directories.base) for name, part in config.agents.items()},
+        agents,
         secrets={name: secret for secret, name in owners.items()},
         token_key=token_key,
         now=_wall_clock,

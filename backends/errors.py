@@ -156,13 +156,15 @@ class OverdrawnError(StoreError):
     """An account does not cover a hold.
 
     Attributes:
+        account: The account.
         unit: `tokens` or `micro_usd`.
         wanted: Units asked for.
         left: Units the account still has.
     """
 
-    def __init__(self, *, unit: str, wanted: int, left: int) -> None:
+    def __init__(self, account: str, *, unit: str, wanted: int, left: int) -> None:
         super().__init__(f"{wanted} {unit} wanted, {left} left in this period")
+        self.account = account
         self.unit = unit
         self.wanted = wanted
         self.left = left

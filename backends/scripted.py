@@ -173,7 +173,7 @@ class ListJournal:
         balance = self._balances.get((hold.account, hold.period, hold.unit))
         left = hold.cap - (balance.spent + balance.held if balance else 0)
         if hold.amount > left:
-            raise OverdrawnError(unit=hold.unit, wanted=hold.amount, left=left)
+            raise OverdrawnError(hold.account, unit=hold.unit, wanted=hold.amount, left=left)
 
     def _move(self, hold: Hold, *, held: int, spent: int = 0) -> None:
         key = (hold.account, hold.period, hold.unit)

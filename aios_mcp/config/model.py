@@ -246,6 +246,11 @@ class AgentPart(Part):
     memory: AgentMemoryPart = Field(default_factory=AgentMemoryPart)
     llm: AgentLlmPart = Field(default_factory=AgentLlmPart)
     rate: Rate | None = Field(default=None, description="Calls a minute, such as 60/min")
+    superior: Name | None = Field(
+        default=None,
+        description="The agent whose sub-agent it is: its work counts towards that one's budget and"
+        " share as well",
+    )
     observe: bool = Field(
         default=False,
         description="It may see in aios://queue how all agents fare: calls, speed and spend",
@@ -322,6 +327,19 @@ class Config(Part):
     def _default_agent_exists(self) -> Self:
         if problem := default_agent_problem(self.kernel.default_agent, self.agents):
             raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _superiors_exist(self) -> Self:
+        for name, part in self.agents.items():
+            if part.superior is None:
+                continue
+            superior = self.agents.get(part.superior)
+            if superior is None or superior.superior is not None:
+                raise ValueError(
+                    f"agents.{name}.superior is {part.superior!r}; name another of [agents] that"
+                    " has no superior itself"
+                )
         return self
 
 

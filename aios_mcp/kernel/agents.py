@@ -35,11 +35,22 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """A caller with its rights. Its name is the account that pays and its private partition."""
+    """A caller with its rights. Its name is the account that pays and its private partition.
+
+    Attributes:
+        superior: The agent whose sub-agent it is: what this one uses counts towards both budgets,
+            and the two have one share of the slots.
+    """
 
     name: str
     grants: Grants = field(default_factory=Grants)
     allowance: Allowance = field(default_factory=Allowance)
+    superior: "Agent | None" = None
+
+    @property
+    def top(self) -> str:
+        """The name of its superior, or its own."""
+        return self.name if self.superior is None else self.superior.name
 
 
 class Agents:

@@ -1,4 +1,4 @@
-"""What a generation may cost at most, as holds on the agent's accounts."""
+"""What a generation may cost at most, as holds on the accounts that pay for it."""
 
 import datetime
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def holds_for(
     """Give the holds that cover the call on the dearest core it may run on.
 
     Args:
-        agent: Who pays.
+        agent: Who pays; its superior pays too.
         call: The call.
         cores: Cores it may run on.
         now: Unix seconds.
@@ -29,20 +29,14 @@ def holds_for(
     worst = worst_usage(call)
     cost = max((core.price.micro_usd(worst) for core in cores if core.price), default=0)
     period = day_of(now)
-    allowance = agent.allowance
-    return (
-        Hold(
-            account=agent.name,
-            period=period,
-            unit="tokens",
-            amount=worst.total,
-            cap=allowance.tokens_per_day,
-        ),
-        Hold(
-            account=agent.name,
-            period=period,
-            unit="micro_usd",
-            amount=cost,
-            cap=allowance.micro_usd_per_day,
-        ),
-    )
+    holds: list[Hold] = []
+    payer: Agent | None = agent
+    while payer is not None:
+        name, allowance = payer.name, payer.allowance
+        tokens, micro_usd = allowance.tokens_per_day, allowance.micro_usd_per_day
+        holds += (
+            Hold(account=name, period=period, unit="tokens", amount=worst.total, cap=tokens),
+            Hold(account=name, period=period, unit="micro_usd", amount=cost, cap=micro_usd),
+        )
+        payer = payer.superior
+    return tuple(holds)

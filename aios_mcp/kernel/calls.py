@@ -47,6 +47,7 @@ class GenerateCall:
         model: Name of a core, or a tier.
         memory: Memories to inject, or None.
         lane: Service class.
+        session: The conversation or agent loop it belongs to, or "".
         deadline_seconds: For waiting and work together; None takes the configured one.
         idempotency_key: The same key with the same arguments answers from the first call.
     """
@@ -55,6 +56,7 @@ class GenerateCall:
     model: str = DEFAULT_TIER
     memory: MemoryInjection | None = None
     lane: Lane = Lane.NORMAL
+    session: str = ""
     deadline_seconds: float | None = None
     idempotency_key: str | None = None
 

@@ -65,6 +65,7 @@ class Call:
     Attributes:
         id: Request id, also of the audit record.
         agent: Who called.
+        top: The agent in whose line for budget it stands.
         entry: What was asked for.
         replay: Answer of an earlier call with the same idempotency key, or None.
         since: When it was let in, on the event loop's clock.
@@ -76,6 +77,7 @@ class Call:
 
     id: str
     agent: str
+    top: str
     entry: Entry
     replay: str | None = None
     since: float = 0.0
@@ -135,7 +137,7 @@ class Gate:
             digest=self._digest(entry.arguments),
             at=self._now(),
         )
-        call = Call(id=opened.request_id, agent=agent.name, entry=entry)
+        call = Call(id=opened.request_id, agent=agent.name, top=agent.top, entry=entry)
         call.replay = await self._admit(agent, entry, opened)
         if call.replay is None:
             call.since = anyio.current_time()
@@ -170,24 +172,24 @@ class Gate:
             except OverdrawnError as exc:
                 if await self._may_fit(exc, holds):
                     raise
-                raise _exceeded(agent, exc) from exc
+                raise _exceeded(exc) from exc
 
         try:
             answer = await self._headroom.open(
-                agent.name, opening, within_seconds=entry.within_seconds
+                agent.top, opening, within_seconds=entry.within_seconds
             )
         except OverdrawnError as exc:
-            raise _exceeded(agent, exc) from exc
+            raise _exceeded(exc) from exc
         except IdempotencyConflictError as exc:
             raise ConflictError(str(exc)) from exc
         if answer is not None:
-            self._headroom.close(agent.name)  # a replay holds nothing
+            self._headroom.close(agent.top)  # a replay holds nothing
         return answer
 
     async def _may_fit(self, exc: OverdrawnError, holds: Sequence[Hold]) -> bool:
         """Whether the call would fit if all that is held were given back."""
         for hold in holds:
-            if hold.unit == exc.unit and hold.cap is not None:
+            if (hold.account, hold.unit) == (exc.account, exc.unit) and hold.cap is not None:
                 balance = await self._journal.balance(hold.account, hold.period, hold.unit)
                 return balance.spent + hold.amount <= hold.cap
         return False
@@ -211,7 +213,7 @@ class Gate:
         except StoreError:
             logger.exception("call not settled", extra={"request_id": call.id})
         finally:
-            self._headroom.close(call.agent)
+            self._headroom.close(call.top)
 
     def _digest(self, arguments: object) -> str:
         # Keyed, so that short arguments cannot be guessed from the audit trail.
@@ -245,8 +247,8 @@ class Passage:
         await self._gate.dismiss(self._call, exc)
 
 
-def _exceeded(agent: Agent, exc: OverdrawnError) -> BudgetExceededError:
-    return BudgetExceededError(agent.name, unit=exc.unit, wanted=exc.wanted, left=exc.left)
+def _exceeded(exc: OverdrawnError) -> BudgetExceededError:
+    return BudgetExceededError(exc.account, unit=exc.unit, wanted=exc.wanted, left=exc.left)
 
 
 def _outcome_of(exc: BaseException) -> str:

@@ -230,6 +230,8 @@ class Generations:
             group="llm",
             agent_limit=agent.allowance.generations_at_once,
             affinity=affinity_of(agent.name, call.request),
+            superior=agent.top,
+            program=call.session,
             handicaps=route.handicaps,
         )
 

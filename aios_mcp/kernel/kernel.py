@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from aios_mcp.errors import InvalidArgumentError, NotPermittedError
 from aios_mcp.kernel.agents import Agent
 from aios_mcp.kernel.budget import day_of, holds_for
 from aios_mcp.kernel.calls import (
@@ -23,12 +22,19 @@ from aios_mcp.kernel.calls import (
     ToolOutcome,
     UsageReport,
 )
-from aios_mcp.kernel.capabilities import covers, place_of, reaches_of
+from aios_mcp.kernel.capabilities import place_of
 from aios_mcp.kernel.cores import Core, Cores
 from aios_mcp.kernel.deadlines import deadline
 from aios_mcp.kernel.gate import Call, Entry, Gate
 from aios_mcp.kernel.generations import Generations
 from aios_mcp.kernel.kinds import Kinds
+from aios_mcp.kernel.permissions import (
+    check_generate,
+    check_namespace,
+    check_tool,
+    reach_of,
+    tool_denied,
+)
 from aios_mcp.kernel.queue import Queue, QueueReport
 from aios_mcp.kernel.replay import (
     generation_from_json,
@@ -40,7 +46,7 @@ from aios_mcp.kernel.routing import Router, report_core
 from aios_mcp.kernel.tool_catalog import ToolCatalog
 from aios_mcp.version import __version__
 from backends.errors import StoreError, ToolNotFoundError, ToolServerTimeoutError
-from backends.messages import Added, AuditRecord, Hit, MemoryDraft, MemoryRecord, Reach
+from backends.messages import Added, AuditRecord, Hit, MemoryDraft, MemoryRecord
 from backends.protocols import Emit, Journal, MemoryStore, OnProgress
 from scheduler import InLine, Job, SchedulerDriver
 
@@ -106,7 +112,7 @@ class Kernel:
 
         def check() -> None:
             nonlocal cores
-            cores = self._check_generate(agent, call)
+            cores = check_generate(agent, call, self._cores)
 
         entry = Entry(
             op="llm_generate",
@@ -142,7 +148,7 @@ class Kernel:
             op="execute_tool",
             target=call.tool,
             arguments=call.arguments,
-            check=lambda: self._check_tool(agent, call),
+            check=lambda: check_tool(agent, call, self._catalog),
             once=call.idempotency_key,
             in_line=in_line,
         )
@@ -191,12 +197,12 @@ class Kernel:
         Raises:
             KernelError, SchedulerError, StoreError: See `aios_mcp.errors`.
         """
-        reach = _reach(agent, agent.grants.read, call.namespace)
+        reach = reach_of(agent, agent.grants.read, call.namespace)
         entry = Entry(
             op="search_memory",
             target=call.namespace or "*",
             arguments=call.query,
-            check=lambda: _check_namespace(agent, agent.grants.read, call.namespace, "read"),
+            check=lambda: check_namespace(agent, agent.grants.read, call.namespace, "read"),
             in_line=in_line,
         )
         async with self._gate.enter(agent, entry) as admitted, self._at_memory(agent, admitted):
@@ -210,12 +216,12 @@ class Kernel:
         Raises:
             KernelError, SchedulerError, StoreError: See `aios_mcp.errors`.
         """
-        reach = _reach(agent, agent.grants.read, namespace)
+        reach = reach_of(agent, agent.grants.read, namespace)
         entry = Entry(
             op="list_memories",
             target=namespace or "*",
             arguments=[after, limit],
-            check=lambda: _check_namespace(agent, agent.grants.read, namespace, "read"),
+            check=lambda: check_namespace(agent, agent.grants.read, namespace, "read"),
         )
         async with self._gate.enter(agent, entry) as admitted, self._at_memory(agent, admitted):
             return await self._memories.records(reach, after=after, limit=limit)
@@ -228,12 +234,12 @@ class Kernel:
         Raises:
             KernelError, SchedulerError, StoreError: See `aios_mcp.errors`.
         """
-        reach = _reach(agent, agent.grants.write, call.namespace)
+        reach = reach_of(agent, agent.grants.write, call.namespace)
         entry = Entry(
             op="forget_memory",
             target=call.namespace or "*",
             arguments=[call.selection, call.reason],
-            check=lambda: _check_namespace(agent, agent.grants.write, call.namespace, "written"),
+            check=lambda: check_namespace(agent, agent.grants.write, call.namespace, "written"),
             in_line=in_line,
         )
         async with self._gate.enter(agent, entry) as admitted, self._at_memory(agent, admitted):
@@ -292,34 +298,8 @@ class Kernel:
         return await self._journal.records(agent=agent.name, request_id=request_id, limit=limit)
 
     def _check_add(self, agent: Agent, call: AddCall) -> None:
-        _check_namespace(agent, agent.grants.write, call.namespace, "written")
+        check_namespace(agent, agent.grants.write, call.namespace, "written")
         self._kinds.check(call.draft)
-
-    def _check_generate(self, agent: Agent, call: GenerateCall) -> Sequence[Core]:
-        cores = self._cores.choose(agent, call)
-        wanted, most = call.request.max_tokens, agent.grants.max_tokens
-        if wanted > most:
-            raise NotPermittedError(
-                f"max_tokens is {wanted}, agent {agent.name!r} may ask for at most {most}",
-                rule="llm.max_tokens",
-            )
-        if call.memory is not None:
-            _check_namespace(agent, agent.grants.read, None, "read")
-        return cores
-
-    def _check_tool(self, agent: Agent, call: ToolCall) -> None:
-        server, dot, _ = call.tool.partition(".")
-        if not dot:
-            raise InvalidArgumentError(
-                f"tool is {call.tool!r}; give its full name, server.tool, as find_tools lists it"
-            )
-        if self._catalog.server(server) is None or not agent.grants.allows_tool(call.tool):
-            raise _tool_denied(agent, call.tool, rule="tools")
-        if not agent.grants.allows_arguments(call.tool, call.arguments):
-            raise NotPermittedError(
-                f"agent {agent.name!r} may not call {call.tool!r} with these arguments",
-                rule="args",
-            )
 
     async def _run_tool(
         self, agent: Agent, call: ToolCall, admitted: Call, on_progress: OnProgress, until: float
@@ -332,7 +312,7 @@ class Kernel:
             try:
                 result = await server.call(tool_name, call.arguments, on_progress)
             except ToolNotFoundError as exc:
-                raise _tool_denied(agent, call.tool, rule="absent") from exc
+                raise tool_denied(agent, call.tool, rule="absent") from exc
             run_seconds = anyio.current_time() - started
         if call.idempotency_key is not None:
             admitted.answer = tool_result_to_json(result)
@@ -356,6 +336,7 @@ class Kernel:
         job = Job(
             id=admitted.id,
             agent=agent.name,
+            superior=agent.top,
             resources=(resource,),
             deadline=min(until, anyio.current_time() + self._waits.queue),
         )
@@ -370,35 +351,7 @@ def _allow() -> None:
     """Find_tools shows permitted tools only, so everyone may ask."""
 
 
-def _check_namespace(
-    agent: Agent, granted: Sequence[str], namespace: str | None, verb: str
-) -> None:
-    allowed = (
-        bool(granted)
-        if namespace is None
-        else any(covers(pattern, namespace) for pattern in granted)
-    )
-    if not allowed:
-        names = ", ".join(granted) or "none"
-        what = "memory" if namespace is None else f"namespace {namespace!r}"
-        raise NotPermittedError(
-            f"{what} cannot be {verb} by agent {agent.name!r}; its namespaces: {names}",
-            rule=f"memory.{verb}",
-        )
-
-
-def _reach(agent: Agent, granted: Sequence[str], namespace: str | None) -> tuple[Reach, ...]:
-    return reaches_of(agent.name, granted if namespace is None else (namespace,))
-
-
 def _with_source(draft: MemoryDraft, agent: Agent, request_id: str) -> MemoryDraft:
     # The tool takes no source, so one that is there comes from the operator and stands.
     source = {"agent": agent.name, "tool": "add_memory", "request": request_id, **draft.source}
     return replace(draft, source=source)
-
-
-def _tool_denied(agent: Agent, tool: str, *, rule: str) -> NotPermittedError:
-    return NotPermittedError(
-        f"tool {tool!r} is not available to agent {agent.name!r}; find_tools lists those that are",
-        rule=rule,
-    )

@@ -84,6 +84,7 @@ def _call(arguments: GenerateArguments) -> GenerateCall:
         model=arguments.model,
         memory=None if memory is None else MemoryInjection(**memory.model_dump()),
         lane=_LANES[arguments.priority],
+        session=arguments.session or "",
         deadline_seconds=seconds(arguments.deadline_ms),
         idempotency_key=arguments.idempotency_key,
     )

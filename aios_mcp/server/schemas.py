@@ -138,6 +138,11 @@ class GenerateArguments(Arguments):
     priority: Literal["urgent", "normal", "batch"] = Field(
         "normal", description="Counts where the kernel orders calls by priority"
     )
+    session: Label | None = Field(
+        None,
+        description="Conversation or agent loop this belongs to: of your own calls that wait, those"
+        " of the session that has had least go first",
+    )
     deadline_ms: DeadlineMs | None = Field(None, description=_DEADLINE)
     idempotency_key: Key | None = Field(None, description=_ONCE)
 

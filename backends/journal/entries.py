@@ -138,7 +138,9 @@ class _Page:
             used = self._balances[_account(hold)]
             left = None if hold.cap is None else hold.cap - used.spent - used.held
             if left is not None and hold.amount > left:
-                return OverdrawnError(unit=hold.unit, wanted=hold.amount, left=max(0, left))
+                return OverdrawnError(
+                    hold.account, unit=hold.unit, wanted=hold.amount, left=max(0, left)
+                )
         if once is not None:
             self._connection.execute(
                 "INSERT INTO once VALUES(?, ?, ?, ?, 'running', NULL, ?)",

@@ -78,6 +78,8 @@ def test_on_a_terminal_it_draws_over_the_last_frame_until_it_is_stopped(place: P
             stdin=subprocess.DEVNULL,
             stdout=its,
             stderr=subprocess.PIPE,
+            # Where the tests themselves run in the background, SIGINT is ignored from the start.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         ) as process:
             os.close(its)
             seen = b""

@@ -83,7 +83,7 @@ BROKEN: dict[str, tuple[str | bytes, str]] = {
     "an unknown key": (
         '[agents.local]\ntool = ["*"]',
         "aios.toml:2: agents.local.tool: unknown key; did you mean 'tools'? known here: args, deny,"
-        " llm, memory, observe, rate, share, token, tools",
+        " llm, memory, observe, rate, share, superior, token, tools",
     ),
     "an unknown key in an inline table of an array": (
         '[agents.local]\nargs = [\n  { tool = "a.b", path = "p", eq = 1, patth = 1 },\n]',
@@ -277,3 +277,13 @@ def test_a_named_file_that_is_none_is_refused(tmp_path: Path, path: str) -> None
     with pytest.raises(ConfigError, match=r"does not exist|is not a file") as caught:
         load_config(tmp_path / path)
     assert "aios-mcp init" in str(caught.value)
+
+
+def test_a_superior_is_another_agent_without_one(tmp_path: Path) -> None:
+    tables = '[agents.local]\n[agents.a]\nsuperior = "local"\n'
+    path = tmp_path / "aios.toml"
+    path.write_text(tables)
+    assert load_config(path).config.agents["a"].superior == "local"
+    for wrong in ("nobody", "a", "b"):
+        [problem] = problems(tmp_path, f'{tables}[agents.b]\nsuperior = "{wrong}"\n')
+        assert f"agents.b.superior is {wrong!r}" in problem

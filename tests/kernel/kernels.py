@@ -27,7 +27,7 @@ from backends.messages import (
 from backends.protocols import LLMCore, MemoryStore, ToolServer
 from backends.scripted import EchoCore, EchoTools, ListJournal
 from scheduler import Scheduler, SchedulerDriver
-from scheduler.policies import Fifo
+from scheduler.policies import Fifo, Policy
 
 NOW = 1_790_000_000.0
 
@@ -102,6 +102,7 @@ def build(
     now: Callable[[], float] = lambda: NOW,
     router: Router | None = None,
     shares: Mapping[str, float] | None = None,
+    policy: Policy | None = None,
 ) -> Kernel:
     all_cores = cores or (core(),)
     all_servers = {"demo": EchoTools()} if servers is None else servers
@@ -113,7 +114,7 @@ def build(
     return Kernel(
         gate=Gate(journal, digest_key=b"key", now=now, new_id=lambda: str(next(ids))),
         driver=SchedulerDriver(
-            Scheduler(slots, Fifo(), max_waiting_per_agent=max_waiting_per_agent)
+            Scheduler(slots, policy or Fifo(), max_waiting_per_agent=max_waiting_per_agent)
         ),
         cores=Cores(all_cores),
         catalog=ToolCatalog(all_servers, list_seconds=5.0),

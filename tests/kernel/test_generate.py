@@ -9,7 +9,7 @@ from aios_mcp.errors import (
     NotPermittedError,
     RateLimitedError,
 )
-from aios_mcp.kernel import Allowance, Grants
+from aios_mcp.kernel import Agent, Allowance, Grants
 from aios_mcp.kernel.calls import GenerateCall, Generation
 from aios_mcp.kernel.cores import Price
 from backends.errors import (
@@ -29,6 +29,7 @@ from backends.protocols import Emit, Turn
 from backends.scripted import EchoCore, ListJournal
 from backends.turns import UNINTERRUPTED
 from scheduler import DeadlineMissedError, QueueFullError
+from scheduler.policies import Fair
 from tests.kernel.kernels import agent, build, core, ignore, prompt
 from tests.marks import virtual_time
 
@@ -141,6 +142,36 @@ async def test_a_budget_of_ten_calls_lets_ten_of_32_in() -> None:
             tg.start_soon(ask)
     assert outcomes.count("ok") == 10
     assert (await kernel.usage(ada)).usd == pytest.approx(0.02)
+
+
+async def test_what_a_sub_agent_uses_counts_towards_both_budgets() -> None:
+    kernel = build(core(slots=8))
+    lead = agent("lead", allowance=Allowance(tokens_per_day=100))
+    subs = [replace(agent(f"sub{at}"), superior=lead) for at in range(2)]
+    for each in (*subs, lead):
+        await kernel.llm_generate(each, call("a b", 2), ignore)
+    used = [(await kernel.usage(each)).tokens for each in (*subs, lead)]
+    assert used == [4, 4, 12]
+    with pytest.raises(BudgetExceededError, match="agent 'lead'"):
+        await kernel.llm_generate(subs[0], call("a b", 90), ignore)
+
+
+async def test_sub_agents_have_one_share_with_their_superior() -> None:
+    slow = EchoCore(seconds_per_token=1.0)
+    kernel = build(core(llm=slow, slots=1), policy=Fair())
+    lead, other = agent("lead"), agent("other")
+    subs = [replace(agent(f"sub{at}"), superior=lead) for at in range(3)]
+    order: list[str] = []
+
+    async def ask(who: Agent) -> None:
+        await kernel.llm_generate(who, call("a b", 2), ignore)
+        order.append(who.name)
+
+    async with anyio.create_task_group() as tasks:
+        for who in (lead, *subs, other, other):
+            tasks.start_soon(ask, who)
+    # On their own they would all have had a turn before the second one of the other.
+    assert order[-1] != "other"
 
 
 async def test_a_core_of_unknown_price_has_unknown_cost_and_no_dollar_budget() -> None:

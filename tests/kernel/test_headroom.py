@@ -143,7 +143,7 @@ async def test_with_nobody_to_wait_for_a_refusal_comes_at_once() -> None:
 
     async def full() -> None:
         attempts.append(1)
-        raise OverdrawnError(unit="tokens", wanted=5, left=4)
+        raise OverdrawnError("ada", unit="tokens", wanted=5, left=4)
 
     with anyio.fail_after(5), pytest.raises(OverdrawnError):
         await Headroom().open("ada", full, within_seconds=1000.0)

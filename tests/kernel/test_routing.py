@@ -152,7 +152,7 @@ def test_cores_are_preferred_as_configured(prefer: Preference, order: list[str])
         core("box"),
         core("near", price=FREE, is_local=False, is_loopback=True),
     ]
-    route = Router(prefer=prefer, spill_seconds=2.0).route(prompt("x"), cores)
+    route = Router(prefer=prefer, spill_seconds=2.0).route(prompt("x"), 4, cores)
     assert [each.name for each in route.cores] == order
     assert names_in_steps(route.cores, route.handicaps)[0.0][0] == order[0]
 
@@ -166,7 +166,7 @@ def names_in_steps(cores: Sequence[Core], handicaps: Sequence[float]) -> dict[fl
 
 def test_each_step_down_in_preference_costs_some_seconds_of_waiting() -> None:
     cores = [core("far", is_local=False), core("a"), core("b"), core("farther", is_local=False)]
-    route = Router(spill_seconds=2.0).route(prompt("x"), cores)
+    route = Router(spill_seconds=2.0).route(prompt("x"), 4, cores)
     steps = names_in_steps(route.cores, route.handicaps)
     assert steps == {0.0: ["a", "b"], 2.0: ["far", "farther"]}
 
