@@ -99,15 +99,17 @@ class Lease:
 
     def report(self, used: int) -> None:
         """Say how much work has been done in all."""
-        self.used = used
-        self._driver.progress(self)
+        if used != self.used:
+            self.used = used
+            self._driver.progress(self)
 
     async def wanted(self, /) -> None:
         """Return when the slot is wanted for a job that goes first."""
         if self._is_asked:
             await checkpoint()
             return
-        self._wanted = anyio.Event()
+        if self._wanted is None:
+            self._wanted = anyio.Event()
         await self._wanted.wait()
 
     async def pass_on(self, /) -> None:

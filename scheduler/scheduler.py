@@ -21,19 +21,20 @@ from scheduler.jobs import (
     NoResourceError,
     QueueFullError,
 )
+from scheduler.lines import Lines
+from scheduler.nesting import Loans
 from scheduler.outlook import positions, surely_before
 from scheduler.pausing import one_to_pause
 from scheduler.policies import Policy
 from scheduler.resources import Resource
-from scheduler.shares import Share, Shares
-from scheduler.tickets import Place, Queue, Ticket
+from scheduler.shares import Shares
+from scheduler.tickets import Ticket
 from scheduler.waiting import Line
 
 MAX_DEPTH = 4
 """How deep jobs may run on behalf of others."""
 
 _BENEFIT_OF_DOUBT = 0.5
-_IDLE_LINES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +100,9 @@ class Scheduler:
         self._dispatcher = Dispatcher()
         self._admission = Admission(max_waiting, max_waiting_per_agent)
         self._shares = Shares()
-        self._lines: dict[Place, Line] = {}
-        self._idle: dict[Place, Line] = {}
-        self._held_back: dict[Share, dict[Queue, Line]] = {}
+        self._lines = Lines(self._resources, policy.key)
+        self._loans = Loans(self._lines.push, self._lines.drop)
         self._tickets: dict[str, Ticket] = {}
-        self._nested: dict[str, Ticket] = {}  # waiting in line on behalf of others
-        self._lent: dict[str, Ticket] = {}  # to start in the slot of an ancestor
         self._waiting = 0
         self._arrivals = 0
 
@@ -122,8 +120,7 @@ class Scheduler:
         parent = self._tickets.get(job.parent) if job.parent else None
         if parent is not None and 1 + sum(1 for _ in parent.ancestors()) >= MAX_DEPTH:
             raise NestingTooDeepError(MAX_DEPTH)
-        place = (job.resources, job.handicaps)
-        if place not in self._lines and self._resources.keys().isdisjoint(job.resources):
+        if self._resources.keys().isdisjoint(job.resources):
             raise NoResourceError("nothing here can run this call")
         loser = self._admission.find_room(job, self._start_seconds)
         if job.deadline is not None:
@@ -133,29 +130,27 @@ class Scheduler:
             error = self._admission.full(loser.job, self._start_seconds)
             lost = Loser(loser.job.id, error)
             self._leave(loser)
-        ticket = Ticket(job, place, self._shares.join(job), self._arrivals, now, parent)
+        ticket = Ticket(job, self._shares.join(job), self._arrivals, now, parent)
         self._arrivals += 1
         self._tickets[job.id] = ticket
         ticket.rank = self._policy.rank(ticket, now)
         self._admission.add(ticket)
+        self._waiting += 1
         if parent is None:
-            self._stand_in(ticket)
+            self._lines.push(ticket)
         else:
-            self._stand_in_or_borrow(ticket)
+            self._loans.enter(ticket)
         return lost
 
     def schedule(self, now: float) -> list[Grant]:
         """Grant free slots to waiting jobs in the policy's order, to paused ones among them."""
         grants: list[Grant] = []
-        while self._lent:
-            ticket = self._lent.pop(next(iter(self._lent)))
+        while (ticket := self._loans.next_ready()) is not None:
             assert ticket.lender is not None
             grants.append(self._start(ticket, self._resources[ticket.lender.resource], now))
         while self._waiting and (found := self._next_runnable(now)) is not None:
             line, resource = found
-            ticket = line.pop()
-            if not line:
-                self._put_by(line)
+            ticket = self._lines.pop(line)
             resource.free -= 1
             if not ticket.is_exempt:
                 ticket.share.running += 1
@@ -177,11 +172,11 @@ class Scheduler:
         if not self._waiting or not self._can_pause:
             return []
         asked: list[str] = []
-        for line in self._lines.values():
+        for line in self._lines.all():
             before = line.asked
             if before is not None and before.is_asked:
                 continue
-            head = self._head_within_limit(line)
+            head = self._lines.head(line)
             running = None if head is None else one_to_pause(line, head, self._policy)
             line.asked = running
             if running is not None:
@@ -211,7 +206,8 @@ class Scheduler:
         ticket.is_waiting = True
         resource.paused += 1
         ticket.place = ((resource.name,), ())
-        self._stand_in(ticket)
+        self._waiting += 1
+        self._lines.push(ticket)
 
     def release(self, job_id: str, now: float, *, used: int | None = None) -> None:
         """Take back the slot of a running job and charge its owner; forget a waiting one.
@@ -234,10 +230,10 @@ class Scheduler:
         """Say when `schedule` must be called even if nothing else happens."""
         timers = [
             Timer(head.job.id, at)
-            for line in self._lines.values()
+            for line in self._lines.all()
             if line.has_handicaps
-            and (head := self._head_within_limit(line)) is not None
-            and (at := self._dispatcher.spill_at(line, head, self._lines.values())) < math.inf
+            and (head := self._lines.head(line)) is not None
+            and (at := self._dispatcher.spill_at(line, head, self._lines.all())) < math.inf
         ]
         return min(timers, key=lambda timer: timer.at, default=None)
 
@@ -250,14 +246,14 @@ class Scheduler:
 
         O(n log n) for all of them: for people, not for decisions.
         """
-        return positions(self._lines.values(), self._policy)
+        return positions(self._lines.all(), self._policy)
 
     def expected_wait(self, job_id: str, now: float) -> float | None:
         """Predict in how many seconds a waiting job starts; None if that is not known."""
         ahead = self.position(job_id)
         if ahead is None:
             return None
-        line = self._lines[self._tickets[job_id].place]
+        line = self._lines.at(self._tickets[job_id].place)
         return line.seconds_for(ahead + 1) if line.is_measured else None
 
     @property
@@ -278,7 +274,7 @@ class Scheduler:
     def counts(self) -> Mapping[str, ResourceCounts]:
         """Count slots and jobs, by resource. A waiting job counts for each it could run on."""
         waiting = dict.fromkeys(self._resources, 0)
-        for line in self._lines.values():
+        for line in self._lines.all():
             for choice in line.choices:
                 waiting[choice.resource.name] += len(line)
         return {
@@ -288,50 +284,21 @@ class Scheduler:
 
     # --- Lines ---------------------------------------------------------------------------------
 
-    def _stand_in_or_borrow(self, ticket: Ticket) -> None:
-        lender = next(filter(ticket.may_borrow_from, ticket.ancestors()), None)
-        if lender is not None:
-            self._waiting += 1
-            self._lend(lender, ticket)
-            return
-        ticket.is_exempt = any(
-            above.is_running and above.share is ticket.share for above in ticket.ancestors()
-        )
-        self._nested[ticket.job.id] = ticket
-        self._stand_in(ticket)
-
-    def _stand_in(self, ticket: Ticket) -> None:
-        self._waiting += 1
-        line = self._lines.get(ticket.place)
-        if line is None:
-            line = self._idle.pop(ticket.place, None)
-            if line is None:
-                line = Line(ticket.place, self._resources, self._policy.key)
-            self._lines[ticket.place] = line
-        line.push(ticket)
-
-    def _put_by(self, line: Line) -> None:
-        # Only lines with jobs are looked at; empty ones are kept, as they are soon wanted again.
-        del self._lines[line.place]
-        if len(self._idle) >= _IDLE_LINES:
-            self._idle.clear()
-        self._idle[line.place] = line
-
     def _next_runnable(self, now: float) -> tuple[Line, Resource] | None:
         best: tuple[Line, Resource] | None = None
         first: Ticket | None = None
-        for line in self._lines.values():
+        for line in self._lines.all():
             for choice in line.choices:
                 if choice.resource.free:
                     break
             else:
                 continue
-            head = self._head_within_limit(line)
+            head = self._lines.head(line)
             if head is None:
                 continue
             resource: Resource | None = choice.resource
             if line.has_handicaps or head.job.affinity:
-                resource = self._dispatcher.choose(line, head, self._lines.values(), now)
+                resource = self._dispatcher.choose(line, head, self._lines.all(), now)
             if resource is not None and (first is None or self._goes_before(head, first)):
                 best, first = (line, resource), head
         return best
@@ -339,15 +306,6 @@ class Scheduler:
     def _goes_before(self, one: Ticket, other: Ticket) -> bool:
         key = self._policy.key
         return (key(one), one.arrival) < (key(other), other.arrival)
-
-    def _head_within_limit(self, line: Line) -> Ticket | None:
-        while (head := line.head()) is not None:
-            limit = head.job.agent_limit
-            if limit is None or head.is_exempt or head.share.running < limit:
-                return head
-            # Out of the decision until one of the owner's own jobs ends: others must pass.
-            self._held_back.setdefault(head.share, {})[line.hold_back()] = line
-        return None
 
     def _leave(self, ticket: Ticket) -> None:
         del self._tickets[ticket.job.id]
@@ -359,37 +317,20 @@ class Scheduler:
         self._policy.charge(ticket, is_over=True)
         if top.counter < before:
             self._shares.lower(top, ticket.job)
-            self._place_anew(top)
+            self._lines.move_forward(top)
         self._shares.leave(ticket.share, ticket.job)
 
     def _step_out(self, ticket: Ticket) -> None:
         self._waiting -= 1
-        self._nested.pop(ticket.job.id, None)
+        ticket.is_waiting = False
         if ticket.has_started:
             self._resources[ticket.resource].paused -= 1
         else:
             self._admission.remove(ticket)
         if ticket.queue is not None:
-            self._take_out(ticket)
-            return
-        ticket.is_waiting = False
-        lender = self._lent.pop(ticket.job.id).lender
-        assert lender is not None
-        self._end_loan(lender)
-
-    def _take_out(self, ticket: Ticket) -> None:
-        line = self._lines[ticket.place]
-        line.drop(ticket)
-        if not line:
-            self._put_by(line)
-
-    def _place_anew(self, top: Share) -> None:
-        # What was taken back moves its queues forward, which their keys do not know.
-        for line in self._lines.values():
-            for share in (top, *top.members.values()):
-                queue = line.queue_of(share)
-                if queue is not None:
-                    line.bring_back(queue)
+            self._lines.drop(ticket)
+        if ticket.parent is not None:
+            self._loans.forget(ticket)
 
     # --- Slots ---------------------------------------------------------------------------------
 
@@ -401,10 +342,10 @@ class Scheduler:
         else:
             self._admission.remove(ticket)
             if ticket.parent is not None:
-                self._nested.pop(job.id, None)
+                self._loans.forget(ticket)
             ticket.has_started = True
             self._dispatcher.note(job, resource)
-        ticket.is_waiting = ticket.is_asked = False
+        ticket.is_waiting = False
         ticket.since = now
         ticket.used_before = ticket.used
         ticket.resource = resource.name
@@ -415,62 +356,22 @@ class Scheduler:
     def _give_back(self, ticket: Ticket, resource: Resource) -> None:
         ticket.is_asked = False
         del resource.running[ticket.job.id]
-        if ticket.lender is None and ticket.borrower is None:
+        if (ticket.lender is None and ticket.borrower is None) or self._loans.settle(ticket):
             resource.free += 1
-        else:
-            self._settle_loans(ticket, resource)
         if not ticket.is_exempt:
             ticket.share.running -= 1
-            if self._held_back:
-                for queue, line in self._held_back.pop(ticket.share, {}).items():
-                    line.bring_back(queue)
-
-    def _settle_loans(self, ticket: Ticket, resource: Resource) -> None:
-        lender, borrower = ticket.lender, ticket.borrower
-        ticket.lender = ticket.borrower = None
-        if borrower is not None and borrower.is_running:
-            borrower.lender = lender  # with no lender left, the slot is its own
-            if lender is not None:
-                lender.borrower = borrower
-            return
-        if lender is None:
-            resource.free += 1
-        else:
-            self._end_loan(lender)
-        if borrower is not None:
-            del self._lent[borrower.job.id]
-            borrower.lender = None
-            self._waiting -= 1
-            self._stand_in_or_borrow(borrower)
-
-    def _lend(self, lender: Ticket, ticket: Ticket) -> None:
-        # A job that waits for another in its slot would wait for ever if that one needed the slot.
-        lender.borrower, ticket.lender = ticket, lender
-        ticket.is_exempt = True
-        self._lent[ticket.job.id] = ticket
-
-    def _end_loan(self, lender: Ticket) -> None:
-        lender.borrower = None
-        for waiting in self._nested.values():
-            if lender in waiting.ancestors() and waiting.may_borrow_from(lender):
-                self._take_out(waiting)
-                waiting.is_waiting = True
-                del self._nested[waiting.job.id]
-                self._lend(lender, waiting)
-                return
+            self._lines.let_forward(ticket.share)
 
     # --- Predictions ---------------------------------------------------------------------------
 
     def _start_seconds(self, job: Job, count: int) -> float:
-        place = (job.resources, job.handicaps)
-        line = self._lines.get(place) or Line(place, self._resources, self._policy.key)
-        return line.seconds_for(count, job.cost)
+        return self._lines.at((job.resources, job.handicaps)).seconds_for(count, job.cost)
 
     def _check_deadline(self, job: Job, left_seconds: float) -> None:
         if left_seconds < 0:
             raise DeadlineMissedError(0.0)
-        line = self._lines.get((job.resources, job.handicaps))
-        if line is None or not line.is_measured:
+        line = self._lines.at((job.resources, job.handicaps))
+        if not line.is_measured:
             return
         ahead = surely_before(line, self._shares.find(job), self._policy)
         wait = line.seconds_for(ahead)

@@ -47,8 +47,10 @@ class _Group:
     def __init__(self) -> None:
         self.shares: dict[str, Share] = {}
         self.live = 0
+        self.active = 0  # shares with live jobs
         self._floor: list[tuple[float, int, Share]] = []
         self._entries = 0
+        self._kept = 0  # idle shares that still counted when last looked at
 
     def share(self, agent: str) -> Share:
         found = self.shares.get(agent)
@@ -59,9 +61,10 @@ class _Group:
     def lift(self, share: Share) -> None:
         """Bring a share that was idle up to the least of the live ones."""
         share.counter = max(share.counter, self._least())
+        self.active += 1
         self.enter(share)
-        if len(self.shares) > 2 * len(self._floor) + _SPARE:
-            self._forget()
+        if max(len(self.shares), len(self._floor)) > 2 * self.active + self._kept + _SPARE:
+            self._forget(share)
 
     def enter(self, share: Share) -> None:
         """Put a share into the floor where its counter belongs now; its other entry is void."""
@@ -81,14 +84,20 @@ class _Group:
                 return counter
         return 0.0
 
-    def _forget(self) -> None:
+    def _forget(self, newest: Share) -> None:
         # A lift would give an idle share as much as it has, or more.
         least = self._least()
         self.shares = {
             agent: share
             for agent, share in self.shares.items()
-            if share.live_below or share.counter > least
+            if share.live_below or share is newest or share.counter > least
         }
+        self._floor = [
+            entry for entry in self._floor if entry[2].live_below and entry[1] == entry[2].entry
+        ]
+        self._floor.append((newest.counter, newest.entry, newest))
+        heapq.heapify(self._floor)
+        self._kept = len(self.shares) - self.active  # so that it is not looked for again at once
 
 
 class Shares:
@@ -138,6 +147,7 @@ class Shares:
         if not group.live:
             del self._groups[job.group]  # nobody waits or runs, so nobody is behind
         elif not share.top.live_below:
+            group.active -= 1
             share.top.members.clear()
 
     def __len__(self) -> int:

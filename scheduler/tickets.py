@@ -60,13 +60,7 @@ class Ticket:
     )
 
     def __init__(
-        self,
-        job: Job,
-        place: Place,
-        share: Share,
-        arrival: int,
-        now: float,
-        parent: "Ticket | None" = None,
+        self, job: Job, share: Share, arrival: int, now: float, parent: "Ticket | None" = None
     ) -> None:
         self.job = job
         self.share = share
@@ -77,7 +71,7 @@ class Ticket:
         self.due = math.inf if job.deadline is None else job.deadline
         self.rank = 0.0
         self.resource = ""
-        self.place = place
+        self.place: Place = (job.resources, job.handicaps)
         self.queue: Queue | None = None
         self.is_waiting = True
         self.has_started = self.is_asked = self.is_exempt = self.is_over = False

@@ -119,17 +119,15 @@ class Line:
         queue = ticket.queue
         assert queue is not None
         was_head = queue.heap[0][2] is ticket
-        ticket.is_waiting = False
         self._count_out(queue, ticket)
         if not queue.live:
             queue.version = 0
-            queue.heap.clear()
             self._close(queue)
         elif was_head:
             # At once, as the next head may go before the key that stands for the queue.
             self.bring_back(queue)
-        elif len(queue.heap) > _SPARE and queue.live < len(queue.heap) // 4:
-            queue.compact()
+        elif ticket.is_waiting or queue.live < len(queue.heap) // 4 - _SPARE:
+            queue.compact()  # it may come back, and must not be there twice
 
     @property
     def is_measured(self) -> bool:
@@ -150,6 +148,11 @@ class Line:
     def queue_of(self, share: Share) -> Queue | None:
         """Find the queue of a share."""
         return self._queues.get((share, False))
+
+    def queues_of(self, share: Share) -> list[Queue]:
+        """Find the queue of a share, and that of its jobs that are exempt from its limit."""
+        found = (self._queues.get((share, exempt)) for exempt in (False, True))
+        return [queue for queue in found if queue is not None]
 
     @property
     def queues(self) -> Collection[Queue]:

@@ -75,22 +75,22 @@ class Fair:
 
     def charge(self, ticket: Ticket, /, *, is_over: bool) -> None:
         """Charge the prompt when it starts and the rest as it is done; correct it at the end."""
-        job, used = ticket.job, ticket.used
-        first = job.prompt
-        if used > first:
-            due = first * self._prompt_weight + (used - first) * self._output_weight
+        job, used, charged = ticket.job, ticket.used, ticket.charged
+        if used > job.prompt:
+            due = job.prompt * self._prompt_weight + (used - job.prompt) * self._output_weight
         else:
-            due = (used if is_over else first) * self._prompt_weight
-        charged = ticket.charged
-        if not is_over:
+            due = (used if is_over else job.prompt) * self._prompt_weight
+        if not is_over and due < (charged or 1.0):
             # At least something, so that equals take turns; and nothing back before the end.
-            due = max(due, charged or 1.0)
+            due = charged or 1.0
         if due == charged:
             return
         work, share = due - charged, ticket.share
+        top = share.top
         ticket.charged = due
-        share.own += work / self._weights.get(share.agent, 1.0)
-        share.top.counter += work / self._weights.get(share.top.agent, 1.0)
+        weighted = work / self._weights.get(top.agent, 1.0)
+        top.counter += weighted
+        share.own += weighted if share is top else work / self._weights.get(share.agent, 1.0)
         if job.program:
             self._note(job, work)
 

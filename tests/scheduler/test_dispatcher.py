@@ -109,6 +109,32 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once_and_only_when_that_is_
     fair.submit(late, now)  # under fair shares it need not wait for them
 
 
+def test_under_fair_shares_a_job_waits_at_least_for_its_agent_s_own_in_turn_with_others() -> None:
+    line = Scheduler({"local": 1}, Fair(), max_waiting_per_agent=50)
+    now = busy_local(line, run_seconds=2.0)
+    for number in range(20):
+        line.submit(Job(id=f"h{number}", agent="hog", resources=("local",), cost=10), now)
+    line.submit(Job(id="mine", agent="b", resources=("local",), cost=10), now)
+
+    def submit(name: str, seconds: float) -> None:
+        due = now + seconds
+        line.submit(Job(id=name, agent="b", resources=("local",), cost=10, deadline=due), now)
+
+    submit("in time", 3.0)  # behind one of each agent, at 2 s
+    with pytest.raises(DeadlineUnreachableError):
+        submit("late", 3.0)  # behind two of each: 8 s, and even half of it is too much
+
+
+def test_the_expected_wait_counts_turns_rather_than_jobs() -> None:
+    line = Scheduler({"local": 1}, Fair(), max_waiting_per_agent=50)
+    line.submit(Job(id="busy", agent="b", resources=("local",)), 0.0)
+    line.schedule(0.0)
+    for number in range(10):
+        line.submit(Job(id=f"h{number}", agent="hog", resources=("local",)), 0.0)
+    line.submit(Job(id="mine", agent="light", resources=("local",)), 0.0)
+    assert line.position("mine") == 1
+
+
 def test_a_deadline_that_has_passed_is_refused() -> None:
     with pytest.raises(DeadlineMissedError):
         Scheduler({"local": 1}, Fifo()).submit(job("late", deadline=1.0), 2.0)

@@ -140,18 +140,35 @@ def test_of_an_agent_s_programs_the_one_that_has_had_least_goes_first() -> None:
     assert order == ["short1", "long2", "late"]
 
 
-def test_agents_that_come_and_go_are_forgotten() -> None:
-    policy = Fair()
-    line = Scheduler({"gpu": 2}, policy)
+@pytest.mark.parametrize("progress", [0, 3])
+def test_agents_that_come_and_go_are_forgotten(progress: int) -> None:
+    line = Scheduler({"gpu": 2}, Fair())
     line.submit(Job(id="stays", agent="stays", resources=("gpu",)), 0.0)
     line.schedule(0.0)
+    line.progress("stays", 1, 0.0)
     for number in range(5000):
         name = f"x{number}"
         line.submit(Job(id=name, agent=name, resources=("gpu",), cost=5), 0.0)
         line.schedule(0.0)
-        line.progress("stays", 3 * number + 3, 0.0)
-        line.release(name, 0.0, used=2)
+        line.progress("stays", 1 + progress * number, 0.0)
+        line.release(name, 0.0, used=0)
     assert line.remembered < 500
+
+
+def test_an_agent_that_is_ahead_is_not_forgotten_while_it_idles() -> None:
+    line = Scheduler({"gpu": 1, "cpu": 1}, Fair())
+    for name, resource in (("stays", "cpu"), ("hog", "gpu")):
+        line.submit(Job(id=name, agent=name, resources=(resource,)), 0.0)
+    line.schedule(0.0)
+    line.release("hog", 0.0, used=1000)
+    for number in range(300):
+        name = f"x{number}"
+        line.submit(Job(id=name, agent=name, resources=("gpu",)), 0.0)
+        line.schedule(0.0)
+        line.release(name, 0.0, used=1)
+    line.submit(Job(id="hog2", agent="hog", resources=("gpu",)), 0.0)
+    line.submit(Job(id="new", agent="new", resources=("gpu",)), 0.0)
+    assert [grant.job.id for grant in line.schedule(0.0)] == ["new"]
 
 
 def test_work_that_was_reported_is_not_unsaid_by_a_lower_report() -> None:
@@ -163,3 +180,23 @@ def test_work_that_was_reported_is_not_unsaid_by_a_lower_report() -> None:
         line.progress(name, used, 0.0)
     line.release("a", 0.0)
     assert [grant.job.id for grant in line.schedule(0.0)] == ["b2"]
+
+
+def test_a_newcomer_is_lifted_no_further_than_to_work_that_was_taken_back() -> None:
+    line = Scheduler({"gpu": 2}, Fair())
+
+    def submit(name: str, prompt: int = 0) -> None:
+        line.submit(Job(id=name, agent=name[0], resources=("gpu",), prompt=prompt), 0.0)
+
+    submit("a", prompt=60)
+    submit("b", prompt=100)
+    line.schedule(0.0)
+    submit("b2")
+    submit("b3")
+    submit("x")  # has the counters compared: 60 and 100
+    line.release("x", 0.0)
+    line.release("b", 0.0, used=0)  # its prompt was not worked on after all
+    submit("c")
+    assert [grant.job.id for grant in line.schedule(0.0)] == ["b2"]
+    line.release("b2", 0.0, used=20)
+    assert [grant.job.id for grant in line.schedule(0.0)] == ["c"]

@@ -78,6 +78,7 @@ def test_a_nested_job_that_was_not_started_yet_stands_in_line_when_its_parent_le
     line.release("outer", 1.0)
     assert (line.waiting, line.running) == (1, 0)
     assert started(line) == ["inner"]
+    assert line.counts()["tools"].busy == 1
     line.release("inner", 1.0)
     assert line.counts()["tools"].busy == 0
 
@@ -93,6 +94,37 @@ def test_an_agent_s_limit_does_not_stop_what_its_own_job_waits_for() -> None:
     assert started(line) == []  # the limit holds for others
     line.release("outer", 2.0)
     assert started(line) == ["second"]
+
+
+def test_a_job_in_a_lent_slot_leaves_its_agent_s_limit_as_it_was() -> None:
+    line = Scheduler({"tools": 3}, Fifo())
+    line.submit(Job(id="outer", agent="a", resources=("tools",)), 0.0)
+    started(line)
+    line.submit(nested("inner", "outer", agent="b", agent_limit=1), 0.0)
+    assert started(line) == ["inner"]
+    line.release("inner", 1.0)
+    for name in "12":
+        line.submit(Job(id=name, agent="b", resources=("tools",), agent_limit=1), 1.0)
+    assert started(line) == ["1"]
+
+
+def test_a_nested_job_that_gets_a_slot_on_loan_while_it_stands_in_line_stands_there_no_more() -> (
+    None
+):
+    line = Scheduler({"tools": 1}, Fifo())
+    line.submit(Job(id="outer", agent="a", resources=("tools",)), 0.0)
+    started(line)
+    for name in "123":
+        line.submit(nested(name, "outer"), 0.0)
+    assert started(line) == ["1"]
+    line.release("1", 1.0)  # its slot goes to 2, which has not started when the outer one ends
+    line.release("outer", 1.0)
+    assert (line.waiting, line.running) == (2, 0)
+    assert started(line) == ["2"]
+    line.release("2", 2.0)
+    assert started(line) == ["3"]
+    line.release("3", 2.0)
+    assert line.counts()["tools"].busy == 0
 
 
 def test_a_nested_job_is_as_urgent_as_the_one_that_waits_for_it() -> None:
@@ -125,6 +157,18 @@ def test_a_job_whose_slot_is_shared_cannot_stand_still() -> None:
     for name in ("outer", "inner"):
         with pytest.raises(ValueError, match="shares its slot"):
             line.pause(name, 0.0)
+
+
+def test_a_slot_with_a_nested_job_in_it_is_not_asked_back() -> None:
+    line = Scheduler({"tools": 1}, Priority(30.0), pausable=["tools"])
+    line.submit(Job(id="outer", agent="a", resources=("tools",), lane=Lane.BATCH), 0.0)
+    started(line)
+    line.submit(nested("inner", "outer", lane=Lane.BATCH), 0.0)
+    started(line)
+    line.submit(Job(id="urgent", agent="b", resources=("tools",), lane=Lane.URGENT), 0.0)
+    assert line.pauses(0.0) == []
+    line.release("inner", 1.0)
+    assert line.pauses(1.0) == ["outer"]
 
 
 def test_sub_agents_have_one_share_with_their_superior_and_turns_among_themselves() -> None:

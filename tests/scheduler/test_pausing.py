@@ -97,6 +97,7 @@ def test_a_running_job_gives_way_as_its_policy_says(
         (Fifo(), job("x", lane=Lane.BATCH, deadline=90.0), job("y", "b", lane=Lane.URGENT)),
         (Priority(30.0), job("x", lane=Lane.NORMAL), job("y", "b", lane=Lane.NORMAL)),
         (Deadline(), job("x", deadline=90.0), job("y", "b")),
+        (Deadline(), job("x", deadline=90.0), job("y", "b", deadline=90.0)),
         (RoundRobin(1000), job("x"), job("y", "b")),
     ],
     ids=lambda value: type(value).__name__,
@@ -108,6 +109,40 @@ def test_a_running_job_stays_otherwise(policy: Policy, before: Job, after: Job) 
     line.submit(after, 0.0)
     line.progress("x", 20, 1.0)
     assert line.pauses(1.0) == []
+
+
+def test_a_job_that_went_on_runs_for_a_quantum_before_it_is_asked_again() -> None:
+    line = scheduler(Fair(quantum_tokens=10))
+    line.submit(job("elsewhere", "b", resource="cpu", limit=1), 0.0)
+    line.submit(job("long", "hog"), 0.0)
+    started(line)
+    line.submit(job("behind", "b", limit=1), 0.0)  # far behind, but at its agent's limit
+    line.progress("long", 500, 1.0)
+    line.pause("long", 1.0)
+    assert started(line, 1.0) == ["long"]
+    line.release("elsewhere", 1.0)
+    assert line.pauses(1.0) == []
+    line.progress("long", 510, 2.0)
+    assert line.pauses(2.0) == ["long"]
+
+
+def test_the_one_that_goes_last_by_the_policy_is_the_one_that_gives_way() -> None:
+    line = scheduler(Priority(30.0), slots=3)
+    for name, lane in (("n1", Lane.NORMAL), ("b", Lane.BATCH), ("n2", Lane.NORMAL)):
+        line.submit(job(name, lane=lane), 0.0)
+    started(line)
+    line.submit(job("urgent", lane=Lane.URGENT), 0.0)
+    assert line.pauses(0.0) == ["b"]
+
+
+def test_a_job_of_the_same_lane_that_came_first_takes_no_slot_back() -> None:
+    line = scheduler(Priority(30.0))
+    line.submit(job("elsewhere", resource="cpu", limit=1), 0.0)
+    line.submit(job("first", limit=1), 0.0)
+    line.submit(job("second", "b"), 1.0)
+    assert started(line, 1.0) == ["elsewhere", "second"]
+    line.release("elsewhere", 2.0)
+    assert line.pauses(2.0) == []
 
 
 def test_a_job_that_ageing_has_made_urgent_is_not_paused() -> None:
@@ -195,8 +230,8 @@ def test_a_cancelled_head_leaves_no_stale_key_behind() -> None:
     started(line)
     # a's second job is more urgent than its first; when it leaves, the first stands for a.
     line.submit(job("a1", "a"), 1.0)
+    line.submit(job("d1", "d"), 1.0)
     line.submit(job("a2", "a", lane=Lane.URGENT), 1.0)
-    line.submit(job("b1", "b"), 1.0)
     line.release("a2", 1.0)
     line.release("holds", 2.0, used=1)
     assert started(line, 2.0) == ["a1"]

@@ -230,3 +230,11 @@ def test_equals_run_in_order_of_arrival(policy: Policy) -> None:
     for number in range(20):
         line.submit(job(f"{number:02}", "a"), 0.0)
     assert [each.id for each in run_all(line)] == [f"{number:02}" for number in range(20)]
+
+
+@pytest.mark.parametrize("policy", [Fifo(), Priority(30.0), Deadline()])
+def test_equals_of_several_agents_run_in_order_of_arrival(policy: Policy) -> None:
+    line = scheduler(policy)
+    for number in range(12):
+        line.submit(job(f"{number:02}", "abc"[number % 3]), 0.0)
+    assert [each.id for each in run_all(line)] == [f"{number:02}" for number in range(12)]

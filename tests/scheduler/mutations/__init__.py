@@ -12,12 +12,11 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS: tuple[Mutation, ...] = (
-    # scheduler.py
-    Mutation("scheduler.py", "            resource.free -= 1\n", "            pass\n"),
+    Mutation("scheduler.py", "            resource.free -= 1\n", ""),
     Mutation(
         "scheduler.py",
-        "            if not ticket.is_exempt:\n                ticket.share.running += 1\n",
-        "            ticket.share.running += 1\n",
+        "            if not ticket.is_exempt:\n                ticket",
+        "            if True:\n                ticket",
     ),
     Mutation("scheduler.py", "used > ticket.used:", "used >= 0:"),
     Mutation("scheduler.py", "                running.is_asked = True\n", ""),
@@ -33,37 +32,40 @@ MUTATIONS: tuple[Mutation, ...] = (
         "            ticket.is_over = True\n            resource",
         "            resource",
     ),
-    Mutation(
-        "scheduler.py",
-        "head.is_exempt or head.share.running < limit",
-        "head.is_exempt or head.share.running <= limit",
-    ),
-    Mutation("scheduler.py", "limit is None or head.is_exempt or", "limit is None or"),
-    Mutation("scheduler.py", "            if self._held_back:\n", "            if False:\n"),
-    Mutation("scheduler.py", "            self._place_anew(top)\n", ""),
+    Mutation("scheduler.py", "            self._lines.move_forward(top)\n", ""),
     Mutation("scheduler.py", "            self._shares.lower(top, ticket.job)\n", ""),
     Mutation("scheduler.py", "        self._shares.leave(ticket.share, ticket.job)\n", ""),
+    Mutation("scheduler.py", "        ticket.used_before = ticket.used\n", ""),
+    Mutation("scheduler.py", "        ticket.is_asked = False\n", ""),
+    Mutation("scheduler.py", "            self._lines.let_forward(ticket.share)\n", ""),
+    Mutation("scheduler.py", "        if left_seconds < 0:", "        if left_seconds < -100:"),
+    Mutation("scheduler.py", ">= MAX_DEPTH:", "> MAX_DEPTH:"),
+    Mutation("scheduler.py", "self._goes_before(head, first)", "self._goes_before(first, head)"),
     Mutation(
         "scheduler.py",
-        "        ticket.is_waiting = ticket.is_asked = False\n",
-        "        ticket.is_waiting = False\n",
+        "key(one), one.arrival) < (key(other), other.arrival)",
+        "key(one)) < (key(other))",
     ),
-    Mutation("scheduler.py", "        ticket.used_before = ticket.used\n", ""),
-    Mutation("scheduler.py", "        ticket.is_asked = False\n        del", "        del"),
+    Mutation("lines.py", "head.share.running < limit", "head.share.running <= limit"),
+    Mutation("lines.py", "limit is None or head.is_exempt or", "limit is None or"),
     Mutation(
-        "scheduler.py", "            borrower.lender = lender  # with", "            pass  # with"
+        "nesting.py", "            borrower.lender = lender  # with", "            pass  # with"
     ),
-    Mutation("scheduler.py", "        ticket.is_exempt = True\n", ""),
-    Mutation("scheduler.py", "        lender.borrower = None\n        for", "        for"),
+    Mutation("nesting.py", "        ticket.is_exempt = True\n", ""),
+    Mutation("nesting.py", "        lender.borrower = None\n        for", "        for"),
+    Mutation(
+        "nesting.py",
+        "            self._end(lender)\n        if borrower",
+        "            pass\n        if borrower",
+    ),
+    Mutation("nesting.py", "            self.enter(borrower)\n", ""),
     Mutation("pausing.py", "return max(found", "return min(found"),
-    Mutation("scheduler.py", "        if left_seconds < 0:", "        if left_seconds < -100:"),
     Mutation("outlook.py", "mine.live * len(line.queues)", "len(line)"),
-    Mutation("scheduler.py", ">= MAX_DEPTH:", "> MAX_DEPTH:"),
-    # waiting.py
+    Mutation("outlook.py", 'turn if policy.order == "turns" else 0', "0"),
     Mutation(
         "waiting.py",
-        "        if queue.heap[0][2] is ticket:\n            self.bring_back(queue)\n",
-        "        if queue.live == 1:\n            self.bring_back(queue)\n",
+        "        if queue.heap[0][2] is ticket:\n            self",
+        "        if queue.live == 1:\n            self",
     ),
     Mutation("waiting.py", "and head.arrival == arrival:", ":"),
     Mutation(
@@ -71,73 +73,46 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         "waiting.py",
-        "            self.bring_back(queue)\n        elif",
-        "            queue.head()\n        elif",
+        "            self.bring_back(queue)\n        elif ticket",
+        "            queue.head()\n        elif ticket",
     ),
     Mutation("waiting.py", "        self.cost -= ticket.job.cost\n", ""),
     Mutation("waiting.py", "        queue.version = self._entries\n", ""),
     Mutation("waiting.py", "        self._entries += 1\n", ""),
-    # tickets.py
     Mutation("tickets.py", "self.lane = min(self.lane, parent.lane)", "self.lane = self.lane"),
-    Mutation(
-        "tickets.py",
-        "self.lender is None and self.borrower is None and not self.is_asked",
-        "self.borrower is None and not self.is_asked",
-    ),
+    Mutation("tickets.py", "return self.lender is None and self.borrower is None and", "return"),
     Mutation(
         "tickets.py", "above.is_running and above.borrower is None and", "above.is_running and"
     ),
-    # shares.py
     Mutation("shares.py", "max(share.counter, self._least())", "share.counter"),
     Mutation(
         "shares.py",
-        "            if not share.live_below or number != share.entry:",
-        "            if number != share.entry:",
+        "if not share.live_below or number != share.entry:",
+        "if number != share.entry:",
     ),
     Mutation("shares.py", "            elif counter != share.counter:", "            elif False:"),
     Mutation("shares.py", "            _lift_among_siblings(share)\n", "            pass\n"),
+    Mutation("shares.py", "or share is newest or share.counter > least", "or share is newest"),
     Mutation(
-        "shares.py",
-        "            if share.live_below or share.counter > least\n",
-        "            if share.live_below\n",
+        "policies/fair.py", "weighted = work / self._weights.get(top.agent, 1.0)", "weighted = work"
     ),
-    # policies
-    Mutation(
-        "policies/fair.py",
-        "share.top.counter += work / self._weights.get(share.top.agent, 1.0)",
-        "share.top.counter += work",
-    ),
-    Mutation("policies/fair.py", "max(due, charged or 1.0)", "max(due, charged)"),
+    Mutation("policies/fair.py", "due = charged or 1.0", "due = charged"),
     Mutation("policies/fair.py", "running.ran >= self._quantum and behind", "behind"),
     Mutation("policies/fair.py", "behind.counter + gap < ahead", "behind.counter <= ahead"),
     Mutation(
         "policies/fair.py",
-        "(used - first) * self._output_weight",
-        "(used - first) * self._prompt_weight",
+        "(used - job.prompt) * self._output",
+        "(used - job.prompt) * self._prompt",
     ),
     Mutation(
         "policies/priority.py", "head.lane < running.lane and", "head.lane <= running.lane and"
     ),
     Mutation("policies/priority.py", " and head.rank < running.rank", ""),
-    Mutation(
-        "policies/deadline.py",
-        "return head.rank < running.rank",
-        "return head.rank <= running.rank",
-    ),
+    Mutation("policies/deadline.py", "return head.rank < running", "return head.rank <= running"),
     Mutation("policies/round_robin.py", "return is_over and", "return"),
-    # admission.py
-    Mutation(
-        "admission.py",
-        "        if mine + 1 < len(self._agents_with) - 1:",
-        "        if mine < len(self._agents_with) - 1:",
-    ),
-    Mutation(
-        "admission.py",
-        "        if mine >= self._most_per_agent:",
-        "        if mine > self._most_per_agent:",
-    ),
+    Mutation("admission.py", "if mine + 1 < len(", "if mine < len("),
+    Mutation("admission.py", "if mine >= self._most_per_agent:", "if mine > self._most_per_agent:"),
     Mutation("admission.py", "next(reversed(max(", "next(iter(max("),
-    # dispatcher.py and resources.py
     Mutation("dispatcher.py", "each.resource.name != warm", "each.resource.name == warm"),
     Mutation("dispatcher.py", "> patience:", "< patience:"),
     Mutation("dispatcher.py", "return head.since + patience", "return head.since"),

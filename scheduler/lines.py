@@ -1,0 +1,83 @@
+"""All lines, and which of their first jobs may start."""
+
+from collections.abc import Callable, Collection, Mapping
+
+from scheduler.resources import Resource
+from scheduler.shares import Share
+from scheduler.tickets import Place, Queue, Ticket
+from scheduler.waiting import Key, Line
+
+_IDLE_LINES = 64
+
+
+class Lines:
+    """The lines with jobs in them, by what their jobs have in common."""
+
+    def __init__(self, resources: Mapping[str, Resource], key: Callable[[Ticket], Key]) -> None:
+        self._resources = resources
+        self._key = key
+        self._lines: dict[Place, Line] = {}
+        # Empty ones are kept, as they are soon wanted again, but not looked at.
+        self._idle: dict[Place, Line] = {}
+        self._held_back: dict[Share, dict[Queue, Line]] = {}
+
+    def all(self) -> Collection[Line]:
+        """Give the lines with jobs in them."""
+        return self._lines.values()
+
+    def at(self, place: Place) -> Line:
+        """Give the line of a place, which may be empty."""
+        line = self._lines.get(place) or self._idle.get(place)
+        return Line(place, self._resources, self._key) if line is None else line
+
+    def push(self, ticket: Ticket) -> None:
+        """Put a ticket in its line."""
+        line = self._lines.get(ticket.place)
+        if line is None:
+            line = self._idle.pop(ticket.place, None)
+            if line is None:
+                line = Line(ticket.place, self._resources, self._key)
+            self._lines[ticket.place] = line
+        line.push(ticket)
+
+    def head(self, line: Line) -> Ticket | None:
+        """Give the first ticket of a line whose owner is within its limit."""
+        while (head := line.head()) is not None:
+            limit = head.job.agent_limit
+            if limit is None or head.is_exempt or head.share.running < limit:
+                return head
+            # Out of the decision until one of the owner's own jobs ends: others must pass.
+            self._held_back.setdefault(head.share, {})[line.hold_back()] = line
+        return None
+
+    def pop(self, line: Line) -> Ticket:
+        """Take the ticket that `head` has just given."""
+        ticket = line.pop()
+        if not line:
+            self._put_by(line)
+        return ticket
+
+    def drop(self, ticket: Ticket) -> None:
+        """Take a ticket out, wherever it stands."""
+        line = self._lines[ticket.place]
+        line.drop(ticket)
+        if not line:
+            self._put_by(line)
+
+    def let_forward(self, share: Share) -> None:
+        """Look again at the jobs of an agent, one of which has ended."""
+        for queue, line in self._held_back.pop(share, {}).items():
+            line.bring_back(queue)
+
+    def move_forward(self, top: Share) -> None:
+        """Put queues where they belong, now that work was taken back from their counter."""
+        for line in self._lines.values():
+            for share in (top, *top.members.values()):
+                for queue in line.queues_of(share):
+                    line.bring_back(queue)
+
+    def _put_by(self, line: Line) -> None:
+        del self._lines[line.place]
+        if len(self._idle) >= _IDLE_LINES:
+            self._idle.clear()
+        self._idle[line.place] = line
