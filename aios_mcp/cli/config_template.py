@@ -24,7 +24,7 @@ llm    = { tiers = ["fast", "balanced", "capable"] }
 # --- Who runs next --------------------------------------------------------------------------------
 
 # [scheduler]
-# policy = "fair"                              # or "fifo", "priority", "deadline"
+# policy = "fair"                              # or round_robin, priority, deadline, fifo
 
 # --- Cores: where text is generated ---------------------------------------------------------------
 

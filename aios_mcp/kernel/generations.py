@@ -18,7 +18,7 @@ from aios_mcp.kernel.deadlines import deadline
 from aios_mcp.kernel.estimates import likely_tokens
 from aios_mcp.kernel.gate import Call
 from aios_mcp.kernel.injection import find_memories, put_in_front
-from aios_mcp.kernel.routing import Route, Router, affinity_of
+from aios_mcp.kernel.routing import Route, Router, affinity_of, program_of
 from backends.errors import (
     BackendError,
     BackendRefusedError,
@@ -231,7 +231,7 @@ class Generations:
             agent_limit=agent.allowance.generations_at_once,
             affinity=affinity_of(agent.name, call.request),
             superior=agent.top,
-            program=call.session,
+            program=program_of(agent.name, call),
             handicaps=route.handicaps,
         )
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from aios_mcp.kernel.calls import CoreReport
+from aios_mcp.kernel.calls import CoreReport, GenerateCall
 from aios_mcp.kernel.cores import Core
 from aios_mcp.kernel.speeds import Speed, Speeds
 from backends.errors import (
@@ -22,7 +22,7 @@ from backends.errors import (
     SchemaUnsupportedError,
     UnsupportedError,
 )
-from backends.messages import CoreStatus, GenerateRequest, Usage
+from backends.messages import CoreStatus, GenerateRequest, Message, Usage
 from scheduler import ResourceCounts
 
 _LEAST_HANDICAP_SECONDS = 1e-6
@@ -123,8 +123,23 @@ def affinity_of(agent: str, request: GenerateRequest) -> str:
 
     What a core has kept of that beginning it need not compute again.
     """
-    first = request.messages[0]
-    text = "\0".join((agent, first.role, first.text))
+    return _name_of(agent, request.messages[:1])
+
+
+def program_of(agent: str, call: GenerateCall) -> str:
+    """Name the conversation or agent loop of a call: as it says itself, or by how it began.
+
+    The turns of a conversation have their beginning in common, up to what was asked first.
+    """
+    if call.session:
+        return call.session
+    messages = call.request.messages
+    asked = next((at for at, each in enumerate(messages) if each.role == "user"), 0)
+    return _name_of(agent, messages[: asked + 1])
+
+
+def _name_of(agent: str, messages: Sequence[Message]) -> str:
+    text = "\0".join((agent, *(part for each in messages for part in (each.role, each.text))))
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 
 

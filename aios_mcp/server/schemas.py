@@ -140,8 +140,8 @@ class GenerateArguments(Arguments):
     )
     session: Label | None = Field(
         None,
-        description="Conversation or agent loop this belongs to: of your own calls that wait, those"
-        " of the session that has had least go first",
+        description="Conversation or agent loop this belongs to, where its beginning does not tell:"
+        " of your own calls that wait, those of the session that has had least go first",
     )
     deadline_ms: DeadlineMs | None = Field(None, description=_DEADLINE)
     idempotency_key: Key | None = Field(None, description=_ONCE)

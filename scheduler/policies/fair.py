@@ -49,7 +49,7 @@ class Fair:
         prompt_weight: float = 1.0,
         output_weight: float = 2.0,
         quantum_tokens: int = 32,
-        ageing_tokens: float = 50.0,
+        ageing_tokens: float = 100.0,
         ageing_seconds: float = 30.0,
     ) -> None:
         self._weights = dict(weights or {})

@@ -11,7 +11,7 @@ from aios_mcp.kernel import Allowance, Kernel
 from aios_mcp.kernel.calls import GenerateCall, Generation
 from aios_mcp.kernel.cores import FREE, Core, Price
 from aios_mcp.kernel.estimates import most_tokens
-from aios_mcp.kernel.routing import Preference, Router, affinity_of
+from aios_mcp.kernel.routing import Preference, Router, affinity_of, program_of
 from backends.errors import (
     BackendRefusedError,
     BackendUnavailableError,
@@ -277,3 +277,14 @@ async def test_what_a_remote_core_knows_does_not_put_it_before_a_local_one() -> 
     named = GenerateCall(request=prompt("hello"), model="remote")
     assert (await kernel.llm_generate(agent(), named, ignore)).core == "remote"
     assert (await ask(kernel, prompt("hello"))).core == "local"
+
+
+def test_a_conversation_is_known_by_its_session_or_its_beginning() -> None:
+    system, first = Message("system", "be brief"), Message("user", "hello")
+    more = (Message("assistant", "hi"), Message("user", "and now?"))
+    begun = GenerateCall(request=GenerateRequest(messages=(system, first)))
+    gone_on = GenerateCall(request=GenerateRequest(messages=(system, first, *more)))
+    other = GenerateCall(request=GenerateRequest(messages=(system, more[1])))
+    assert program_of("ada", begun) == program_of("ada", gone_on) != program_of("ada", other)
+    assert program_of("ada", begun) != program_of("bob", begun)
+    assert program_of("ada", replace(other, session="loop")) == "loop"

@@ -13,6 +13,7 @@ from scheduler import Grant, Job
 PolicyName = Literal["fifo", "round_robin", "priority", "deadline", "fair"]
 
 AGEING_SECONDS = 5.0
+AGEING_TOKENS = 100
 TURN_TOKENS = 10
 WEIGHTS = {"a": 2.0, "c": 0.5}
 OUTPUT_WEIGHT = 2.0
@@ -152,7 +153,8 @@ class Reference:
             return math.inf if job.deadline is None else job.deadline
         if self.policy == "fair":
             had = self.had.get((job.agent, job.program), 0.0) if job.program else 0.0
-            return min(had, 50 * 4 * AGEING_SECONDS) + (now + job.lane * AGEING_SECONDS) * 50
+            since = now + job.lane * AGEING_SECONDS
+            return min(had, AGEING_TOKENS * 4 * AGEING_SECONDS) + since * AGEING_TOKENS
         return entry.arrival
 
     def _key(self, entry: Entry) -> tuple[float, float]:
