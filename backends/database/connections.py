@@ -9,6 +9,7 @@ import sqlite_vec
 
 _BUSY_MILLISECONDS = 5000
 _STEPS_BETWEEN_CHECKS = 20_000
+_CACHE_KIB = 16 * 1024  # of a reader: a search touches pages all over the file
 
 
 def open_writer(path: Path) -> apsw.Connection:
@@ -28,6 +29,7 @@ def open_reader(path: Path) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     _prepare(connection)
     connection.execute("PRAGMA query_only = ON")
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     return connection
 
 
