@@ -88,8 +88,11 @@ def test_on_a_terminal_it_draws_over_the_last_frame_until_it_is_stopped(place: P
                     seen += os.read(mine, 65536)
             finally:
                 process.send_signal(signal.SIGINT)
-                _, errors = process.communicate(timeout=SECONDS)
-                os.close(mine)
+                try:
+                    _, errors = process.communicate(timeout=SECONDS)
+                finally:
+                    process.kill()
+                    os.close(mine)
     assert (process.returncode, errors) == (130, b"")
     frames = seen.split(b"\x1b[H")
     assert b"all agents: 0 running" in frames[1]
