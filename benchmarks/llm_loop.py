@@ -13,9 +13,12 @@ from backends.llama_cpp.answers import Answer
 from backends.llama_cpp.binding import load_library
 from backends.llama_cpp.frames import Event, Start, encode_frame
 from backends.llama_cpp.loop import InferenceLoop
+from backends.llama_cpp.machine import read_machine
 from backends.llama_cpp.model import LoadedModel
 from backends.llama_cpp.sampling import Chooser, Sampling
 from backends.llama_cpp.saved_states import SavedStates
+from backends.llama_cpp.settings import LlamaSettings
+from backends.llama_cpp.starting import start_command
 from backends.llama_cpp.text_stream import TextStream
 from benchmarks.figures import Figure
 
@@ -40,7 +43,7 @@ def loop_cost(model: Path, *, quick: bool) -> list[Figure]:
     """
     figures: list[Figure] = []
     for agents in (8, 16):
-        loaded = _TimedModel(load_library(), start_command(model, agents), lambda _line: None)
+        loaded = _TimedModel(load_library(), load_command(model, agents), lambda _line: None)
         try:
             figures.append(_measure(loaded, agents, new_tokens=64 if quick else 256))
         finally:
@@ -83,21 +86,11 @@ def _run(model: LoadedModel, agents: int, tokens: int, report: Callable[[Event],
         pass
 
 
-def start_command(model: Path, slots: int) -> Start:
+def load_command(model: Path, slots: int) -> Start:
     """The command that loads a model as a worker does, with one thread."""
-    return Start(
-        op="start",
-        mode="generate",
-        probe=False,
-        model=str(model),
-        slots=slots,
-        context_tokens=512,
-        threads=1,
-        gpu_layers=0,
-        main_gpu=0,
-        split_mode="layer",
-        flash_attention="auto",
-        kv_type="f16",
-        extra_buffers=False,
-        states=[],
+    settings = LlamaSettings(
+        model=model, name=model.stem, slots=slots, context_tokens=512, threads=1
     )
+    command = start_command(settings, "generate", read_machine(), ())
+    command["extra_buffers"] = False
+    return command

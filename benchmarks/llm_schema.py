@@ -23,7 +23,7 @@ from backends.llama_cpp.saved_states import SavedStates
 from backends.llama_cpp.text_stream import TextStream
 from backends.messages import JsonObject
 from benchmarks.figures import Figure
-from benchmarks.llm_loop import start_command
+from benchmarks.llm_loop import load_command
 from benchmarks.random_model import Shape, write_random_model
 
 VOCABULARY = 151_936
@@ -38,7 +38,7 @@ def schema_cost(*, quick: bool) -> list[Figure]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "counting.gguf"
         write_counting_model(path)
-        model = LoadedModel(library, start_command(path, AGENTS), lambda _line: None)
+        model = LoadedModel(library, load_command(path, AGENTS), lambda _line: None)
         grammar = schema_to_gbnf(SCHEMA)
         rounds = [
             (_seconds(library, model, ""), _seconds(library, model, grammar))

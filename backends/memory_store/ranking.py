@@ -26,8 +26,8 @@ _CANDIDATES = 100
 _LEAST_COMPARED = 256
 _MOST_COMPARED = 6000
 _COMPARED_SHARE = 50  # one of so many
-_SPREADING = 50  # of the best, that give some of their score to their neighbours
-_HALF_LIFE_SECONDS = 30 * 86_400.0
+SPREADING = 50  # of the best, that give some of their score to their neighbours
+HALF_LIFE_SECONDS = 30 * 86_400.0
 
 Scores = NDArray[np.float64]
 
@@ -205,7 +205,7 @@ def _with_neighbours(
 ) -> tuple[Positions, dict[str, Scores]]:
     """Let the best give some of their score to what was said right before and after them."""
     scores = _total(fused.parts(chosen))
-    best = chosen[np.argsort(-scores, kind="stable")[:_SPREADING]]
+    best = chosen[np.argsort(-scores, kind="stable")[:SPREADING]]
     earlier, later = index.successions(best)
     both = passing[earlier] & passing[later]
     earlier, later = earlier[both], later[both]
@@ -233,7 +233,7 @@ def _with_wishes(
     age = np.maximum(0.0, now - facts["created"])
     return {
         **parts,
-        "recency": query.recency * np.exp2(-age / _HALF_LIFE_SECONDS),
+        "recency": query.recency * np.exp2(-age / HALF_LIFE_SECONDS),
         "importance": query.importance * facts["importance"],
     }
 

@@ -11,7 +11,7 @@ import anyio.to_thread
 import apsw
 
 from backends.database import Database, fetch, fetch_one
-from backends.errors import BackendError, BackendTimeoutError, StoreFullError
+from backends.errors import StoreFullError
 from backends.memory_store.adding import Addition, add, embedder_number
 from backends.memory_store.entries import describe, enter, leave, pack, repack, stale_memories
 from backends.memory_store.forgetting import erase_expired, forget, scrub
@@ -19,6 +19,7 @@ from backends.memory_store.listing import list_records
 from backends.memory_store.partitions import find_partitions, find_space
 from backends.memory_store.schema import ROW_OVERHEAD_BYTES, SEQ_BITS
 from backends.memory_store.searching import Search, fetch_by_id, search
+from backends.memory_store.text_vectors import TextVectors
 from backends.memory_store.vectors import Stored, quantise, set_vector
 from backends.messages import (
     Added,
@@ -37,7 +38,6 @@ from backends.text import well_formed
 MAX_CONTENT_BYTES = 1 << 20
 MAX_QUERY_CHARACTERS = 4096
 
-_EMBED_SECONDS = 10.0
 _CLEAN_SECONDS = 10.0
 _REPACKED_AT_ONCE = 1
 
@@ -74,7 +74,7 @@ class SqliteMemoryStore:
             quota: Gives the most rows and bytes of an owner's partition.
         """
         self._database = database
-        self._embedder = embedder
+        self._vectors = TextVectors(embedder, quantise)
         self._now = now
         self._new_id = new_id
         self._quota = quota
@@ -86,17 +86,13 @@ class SqliteMemoryStore:
             raise StoreFullError(
                 f"a memory holds at most {MAX_CONTENT_BYTES} bytes; split this one up"
             )
-        vector: Stored | None = None
-        try:
-            [vector] = await self._embed([draft.content])
-        except BackendError:
-            logger.warning("memory stored without its vector", exc_info=True)
+        vector = await self._vectors.of_memory(draft.content)
         max_rows, max_bytes = self._quota(place.owner)
         addition = Addition(
             draft=draft,
             place=Place(well_formed(place.owner), well_formed(place.namespace)),
             id=self._new_id(),
-            embedder=self._embedder.name,
+            embedder=self._vectors.embedder,
             vector=vector,
             now=self._now(),
             max_rows=max_rows,
@@ -122,8 +118,8 @@ class SqliteMemoryStore:
             return ()
         asked = Search(
             query=query,
-            embedder=self._embedder.name,
-            vector=await self._query_vector(query),
+            embedder=self._vectors.embedder,
+            vector=await self._vectors.of_query(query),
             now=now,
         )
         return await self._database.read(
@@ -188,35 +184,15 @@ class SqliteMemoryStore:
         Raises:
             BackendError: The embedder failed; what was done until then is kept.
         """
-        name, total = self._embedder.name, 0
+        name, total = self._vectors.embedder, 0
         while True:
             rows = await self._database.read(partial(_stale, embedder=name, limit=batch))
             if not rows:
                 return total
-            vectors = await self._embed([content for _, content in rows])
+            vectors = await self._vectors.of([content for _, content in rows])
             made = [(memory, vector) for (memory, _), vector in zip(rows, vectors, strict=True)]
             await self._database.write(partial(_set_vectors, embedder=name, made=made))
             total += len(rows)
-
-    async def _embed(self, texts: Sequence[str]) -> list[Stored]:
-        try:
-            with anyio.fail_after(_EMBED_SECONDS):
-                vectors = await self._embedder.embed(texts)
-        except TimeoutError as exc:
-            raise BackendTimeoutError("the embedder did not answer in time") from exc
-        return [quantise(vector) for vector in vectors]
-
-    async def _query_vector(self, query: MemoryQuery) -> Stored | None:
-        if query.text is None or query.mode == "keyword":
-            return None
-        try:
-            [vector] = await self._embed([query.text])
-        except BackendError:
-            if query.mode == "vector":
-                raise
-            logger.warning("searched by words alone", exc_info=True)
-            return None
-        return vector
 
     async def _erase_expired(self, space: int, now: float) -> int:
         return await self._database.write(lambda connection: erase_expired(connection, space, now))

@@ -1,13 +1,10 @@
 """How well memories fit a query: words and meaning fused as the SQLite store fuses them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backends.memory_store.ranking import FUSION
+from backends.memory_store.ranking import FUSION, HALF_LIFE_SECONDS, SPREADING, Ranked
 from backends.messages import MemoryQuery
-
-_HALF_LIFE_SECONDS = 30 * 86_400.0
-_SPREADING = 50  # of the best, that give some of their score to their neighbours
 
 Parts = dict[str, float]
 
@@ -37,15 +34,6 @@ class Found:
     importance: float
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """A memory with its score in [0, 1], and what that is the sum of."""
-
-    id: int
-    score: float
-    why: Mapping[str, float]
-
-
 def rank(found: Sequence[Found], query: MemoryQuery, *, room: int, now: float) -> list[Ranked]:
     """Give what was found, best first, of equal ones the newest.
 
@@ -65,7 +53,7 @@ def rank(found: Sequence[Found], query: MemoryQuery, *, room: int, now: float) -
             parts = _with_neighbours(found, _fused(found, room))
     for each in found:
         if each.id in parts and (query.recency or query.importance):
-            age = max(0.0, now - each.created) / _HALF_LIFE_SECONDS
+            age = max(0.0, now - each.created) / HALF_LIFE_SECONDS
             parts[each.id]["recency"] = query.recency * 0.5**age
             parts[each.id]["importance"] = query.importance * each.importance
     scale = max([1.0, *(sum(each.values()) for each in parts.values())])
@@ -106,7 +94,7 @@ def _with_neighbours(found: Sequence[Found], parts: dict[int, Parts]) -> dict[in
     scores = {memory: sum(each.values()) for memory, each in parts.items()}
     fitting = [each for each in found if not each.is_neighbour]
     fitting.sort(key=lambda each: (-scores[each.id], each.id))
-    best = {each.id for each in fitting[:_SPREADING]}
+    best = {each.id for each in fitting[:SPREADING]}
     near: dict[int, float] = {}
     for each in found:
         if each.before not in parts or not best & {each.id, each.before}:

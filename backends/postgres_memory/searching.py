@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from backends.memory_store.likeness import without_repeats
-from backends.memory_store.ranking import MOST_HITS
+from backends.memory_store.ranking import MOST_HITS, Ranked
 from backends.memory_store.searching import pack
 from backends.messages import Hit, MemoryQuery
 from backends.postgres_memory.connections import Connection
-from backends.postgres_memory.fusing import Found, Ranked, rank
+from backends.postgres_memory.fusing import Found, rank
 from backends.postgres_memory.partitions import WITHIN, Within
 from backends.postgres_memory.showing import Shown
 from backends.postgres_memory.texts import storable, tagged

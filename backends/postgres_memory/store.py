@@ -1,6 +1,5 @@
 """The memory store on PostgreSQL: `backends.protocols.MemoryStore` for several kernels at once."""
 
-import logging
 import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -9,10 +8,13 @@ from functools import partial
 
 import anyio
 import anyio.to_thread
+import numpy as np
+from numpy.typing import NDArray
 
-from backends.errors import BackendError, BackendTimeoutError, StoreFullError
+from backends.errors import StoreFullError
 from backends.memory_store.schema import ROW_OVERHEAD_BYTES
 from backends.memory_store.store import MAX_CONTENT_BYTES, MAX_QUERY_CHARACTERS
+from backends.memory_store.text_vectors import TextVectors
 from backends.messages import (
     Added,
     Hit,
@@ -34,10 +36,6 @@ from backends.postgres_memory.showing import fetch_by_id, list_records
 from backends.postgres_memory.texts import Words, storable, storable_draft
 from backends.protocols import Embedder
 
-_EMBED_SECONDS = 10.0
-
-logger = logging.getLogger(__name__)
-
 
 class PostgresMemoryStore:
     """Memories in PostgreSQL, each owner's in a partition of its own.
@@ -57,7 +55,7 @@ class PostgresMemoryStore:
         quota: Callable[[str], tuple[int, int]],
     ) -> None:
         self._connections = connections
-        self._embedder = embedder
+        self._vectors = TextVectors(embedder, _written)
         self._now = now
         self._new_id = new_id
         self._quota = quota
@@ -70,18 +68,14 @@ class PostgresMemoryStore:
             raise StoreFullError(
                 f"a memory holds at most {MAX_CONTENT_BYTES} bytes; split this one up"
             )
-        vector: str | None = None
-        try:
-            [vector] = await self._embed([draft.content])
-        except BackendError:
-            logger.warning("memory stored without its vector", exc_info=True)
+        vector = await self._vectors.of_memory(draft.content)
         max_rows, max_bytes = self._quota(place.owner)
         addition = Addition(
             draft=draft,
             owner=storable(place.owner),
             namespace=storable(place.namespace),
             id=self._new_id(),
-            embedder=self._embedder.name,
+            embedder=self._vectors.embedder,
             vector=vector,
             now=self._now(),
             max_rows=max_rows,
@@ -108,12 +102,12 @@ class PostgresMemoryStore:
             query = replace(query, text=storable(query.text[:MAX_QUERY_CHARACTERS]).strip())
         if query.k < 1 or (query.text is None and query.session is None) or query.text == "":
             return ()
-        vector = await self._query_vector(query)
+        vector = await self._vectors.of_query(query)
 
         def work(connection: Connection) -> tuple[Hit, ...]:
             asked = Search(
                 query=query,
-                embedder=self._embedder.name,
+                embedder=self._vectors.embedder,
                 vector=vector,
                 words=self._words.looked_for(query.text or ""),
             )
@@ -175,37 +169,16 @@ class PostgresMemoryStore:
         Raises:
             BackendError: The embedder failed; what was done until then is kept.
         """
-        last, total, name = 0, 0, self._embedder.name
+        last, total, name = 0, 0, self._vectors.embedder
         while True:
             stale = partial(_stale, embedder=name, after=last, limit=batch)
             rows = await self._connections.read(stale)
             if not rows:
                 return total
-            vectors = await self._embed([content for _, content in rows])
+            vectors = await self._vectors.of([content for _, content in rows])
             made = [(memory, vector) for (memory, _), vector in zip(rows, vectors, strict=True)]
             await self._connections.write(partial(_set_vectors, embedder=name, made=made))
             last, total = rows[-1][0], total + len(rows)
-
-    async def _embed(self, texts: Sequence[str]) -> list[str]:
-        """Give vectors as pgvector reads them, "" for one without direction."""
-        try:
-            with anyio.fail_after(_EMBED_SECONDS):
-                vectors = await self._embedder.embed(texts)
-        except TimeoutError as exc:
-            raise BackendTimeoutError("the embedder did not answer in time") from exc
-        return [_written(vector.tolist()) for vector in vectors]
-
-    async def _query_vector(self, query: MemoryQuery) -> str | None:
-        if query.text is None or query.mode == "keyword":
-            return None
-        try:
-            [vector] = await self._embed([query.text])
-        except BackendError:
-            if query.mode == "vector":
-                raise
-            logger.warning("searched by words alone", exc_info=True)
-            return None
-        return vector
 
     async def _erase_expired(self, space: int, now: float) -> int:
         def work(connection: Connection) -> int:
@@ -245,7 +218,9 @@ async def open_postgres_memory(
             await anyio.to_thread.run_sync(connections.close)
 
 
-def _written(components: Sequence[float]) -> str:
+def _written(vector: NDArray[np.float32]) -> str:
+    """Give a vector as pgvector reads it, "" for one without direction."""
+    components: list[float] = vector.tolist()
     largest = max(map(abs, components), default=0.0)
     if not 0.0 < largest < math.inf:
         return ""

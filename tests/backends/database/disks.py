@@ -15,6 +15,11 @@ Survivors: TypeAlias = Literal["none", "all", "some"]
 """Which of the writes since a file's last sync are on the disk after the loss of power."""
 
 
+def checkpoint_often(connection: apsw.Connection) -> None:
+    """Let few writes do before a checkpoint, so that a short run has some."""
+    connection.execute("PRAGMA wal_autocheckpoint = 8").fetchall()
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing asked of the disk, or something noted beside.

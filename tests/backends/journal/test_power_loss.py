@@ -4,21 +4,16 @@ import random
 from pathlib import Path
 
 import anyio
-import apsw
 import pytest
 
 from backends.database import open_database
 from backends.journal import JOURNAL, SqliteJournal
-from tests.backends.database.disks import Disk, Survivors, remembering
+from tests.backends.database.disks import Disk, Survivors, checkpoint_often, remembering
 from tests.contracts.test_journal import NOW, closed, hold, opened
 from tests.marks import asyncio_only
 
 CALLS = 24
 HELD, USED = 10, 3
-
-
-def checkpoint_often(connection: apsw.Connection) -> None:
-    connection.execute("PRAGMA wal_autocheckpoint = 8").fetchall()
 
 
 async def work(directory: Path) -> Disk:

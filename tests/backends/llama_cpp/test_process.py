@@ -19,6 +19,7 @@ from backends.llama_cpp.frames import Start
 from backends.llama_cpp.machine import Machine, read_machine
 from backends.llama_cpp.probe import extra_buffers_work
 from backends.llama_cpp.process import BACK_OFF_SECONDS
+from backends.llama_cpp.starting import start_command
 from tests.backends.llama_cpp.asking import (
     DEADLINE_SECONDS,
     ENDLESS_TOKENS,
@@ -51,22 +52,8 @@ async def test_a_core_that_keeps_failing_is_tried_again_only_after_its_back_off(
 
 
 def start_of(model: Path) -> Start:
-    return Start(
-        op="start",
-        mode="generate",
-        probe=False,
-        model=str(model),
-        slots=1,
-        context_tokens=0,
-        threads=1,
-        gpu_layers=0,
-        main_gpu=0,
-        split_mode="layer",
-        flash_attention="auto",
-        kv_type="f16",
-        extra_buffers=True,
-        states=[],
-    )
+    settings = LlamaSettings(model=model, name="probed", slots=1, threads=1)
+    return start_command(settings, "generate", read_machine(), ())
 
 
 async def test_the_verdict_of_a_probe_is_remembered_for_the_same_model_and_cpu(

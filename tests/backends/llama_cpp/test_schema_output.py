@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from backends.llama_cpp.binding import load_library
-from backends.llama_cpp.frames import Start
 from backends.llama_cpp.grammar import schema_to_gbnf
+from backends.llama_cpp.machine import read_machine
 from backends.llama_cpp.model import LoadedModel
 from backends.llama_cpp.sampling import Chooser, Constraint, Sampling
+from backends.llama_cpp.settings import LlamaSettings
+from backends.llama_cpp.starting import start_command
 
 MOST_TOKENS = 400
 Schema = Mapping[str, object]
@@ -64,22 +66,13 @@ schemas = st.recursive(leaves, nested, max_leaves=6)
 
 @pytest.fixture(scope="module")
 def model(models: Path) -> Iterator[LoadedModel]:
-    start = Start(
-        op="start",
-        mode="generate",
-        probe=False,
-        model=str(models / "language.gguf"),
-        slots=1,
-        context_tokens=0,
-        threads=1,
-        gpu_layers=0,
-        main_gpu=0,
-        split_mode="layer",
-        flash_attention="auto",
-        kv_type="f16",
-        extra_buffers=False,
-        states=[],
+    start = start_command(
+        LlamaSettings(model=models / "language.gguf", name="language", slots=1, threads=1),
+        "generate",
+        read_machine(),
+        (),
     )
+    start["extra_buffers"] = False
     loaded = LoadedModel(load_library(), start, lambda _line: None)
     yield loaded
     loaded.close()

@@ -4,20 +4,15 @@ import random
 from pathlib import Path
 
 import anyio
-import apsw
 import pytest
 
 from backends.messages import MemoryDraft, Selection
-from tests.backends.database.disks import Disk, Survivors, remembering
+from tests.backends.database.disks import Disk, Survivors, checkpoint_often, remembering
 from tests.backends.memory_store.stores import found, open_store, own, place
 from tests.marks import asyncio_only
 
 CALLS = 24
 BEFORE = 250  # six short of a block, so that one is packed on the way
-
-
-def checkpoint_often(connection: apsw.Connection) -> None:
-    connection.execute("PRAGMA wal_autocheckpoint = 8").fetchall()
 
 
 async def work(directory: Path) -> Disk:
