@@ -9,11 +9,19 @@ from scheduler.tickets import Ticket
 class Admission:
     """Counts the jobs that have not started, by agent; sub-agents count for their superior.
 
+    Args:
+        most: Jobs in all.
+        most_per_agent: Jobs of one agent.
+        seconds: Predicts the time in which so many jobs like one start.
+
     Invariant (`tests/scheduler/test_properties.py`): `len` and the count of no agent exceed their
     bounds.
     """
 
-    def __init__(self, most: int, most_per_agent: int) -> None:
+    def __init__(
+        self, most: int, most_per_agent: int, seconds: Callable[[Job, int], float]
+    ) -> None:
+        self._seconds = seconds
         self._most = most
         self._most_per_agent = most_per_agent
         self._of: dict[str, dict[str, Ticket]] = {}
@@ -23,33 +31,30 @@ class Admission:
     def __len__(self) -> int:
         return self._total
 
-    def find_room(self, job: Job, seconds: Callable[[Job, int], float]) -> Ticket | None:
+    def find_room(self, job: Job) -> Ticket | None:
         """Give the waiting job that must leave for a new one; None if there is a place.
 
         It is the last one of the agent that has most in line, if the newcomer's agent has fewer.
-
-        Args:
-            job: The newcomer.
-            seconds: Predicts the time in which so many jobs like one start.
 
         Raises:
             QueueFullError: The agent's line is at its bound, or all are and it is the heaviest.
         """
         agent = _payer(job)
-        mine = len(self._of.get(agent, ()))
+        tickets = self._of.get(agent)
+        mine = 0 if tickets is None else len(tickets)
         if mine >= self._most_per_agent:
             # One of its own starts after one of each of the others.
-            wait = seconds(job, len(self._of))
+            wait = self._seconds(job, len(self._of))
             raise _full(f"agent {agent!r}", self._most_per_agent, wait)
         if self._total < self._most:
             return None
         if mine + 1 < len(self._agents_with) - 1:
             return self._last_of_heaviest()
-        raise self.full(job, seconds)
+        raise self.full(job)
 
-    def full(self, job: Job, seconds: Callable[[Job, int], float]) -> QueueFullError:
+    def full(self, job: Job) -> QueueFullError:
         """Say that all places are taken, and when one is free."""
-        return _full("the kernel", self._most, seconds(job, 1))
+        return _full("the kernel", self._most, self._seconds(job, 1))
 
     def add(self, ticket: Ticket) -> None:
         """Count a job that waits to start."""

@@ -2,7 +2,6 @@
 
 import enum
 from dataclasses import dataclass
-from typing import NamedTuple
 
 
 class Lane(enum.IntEnum):
@@ -52,11 +51,14 @@ class Job:
     program: str = ""
 
 
-class Grant(NamedTuple):
+class Grant:
     """Leave for one job to use one slot of one resource."""
 
-    job: Job
-    resource: str
+    __slots__ = ("job", "resource")
+
+    def __init__(self, job: Job, resource: str) -> None:
+        self.job = job
+        self.resource = resource
 
 
 class SchedulerError(Exception):

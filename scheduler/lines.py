@@ -1,11 +1,12 @@
 """All lines, and which of their first jobs may start."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
+from scheduler.policies.base import Policy
 from scheduler.resources import Resource
 from scheduler.shares import Share
 from scheduler.tickets import Place, Queue, Ticket
-from scheduler.waiting import Key, Line
+from scheduler.waiting import Line
 
 _IDLE_LINES = 64
 
@@ -13,9 +14,9 @@ _IDLE_LINES = 64
 class Lines:
     """The lines with jobs in them, by what their jobs have in common."""
 
-    def __init__(self, resources: Mapping[str, Resource], key: Callable[[Ticket], Key]) -> None:
+    def __init__(self, resources: Mapping[str, Resource], policy: Policy) -> None:
         self._resources = resources
-        self._key = key
+        self._policy = policy
         self._lines: dict[Place, Line] = {}
         # Empty ones are kept, as they are soon wanted again, but not looked at.
         self._idle: dict[Place, Line] = {}
@@ -28,7 +29,7 @@ class Lines:
     def at(self, place: Place) -> Line:
         """Give the line of a place, which may be empty."""
         line = self._lines.get(place) or self._idle.get(place)
-        return Line(place, self._resources, self._key) if line is None else line
+        return Line(place, self._resources, self._policy) if line is None else line
 
     def push(self, ticket: Ticket) -> None:
         """Put a ticket in its line."""
@@ -36,7 +37,7 @@ class Lines:
         if line is None:
             line = self._idle.pop(ticket.place, None)
             if line is None:
-                line = Line(ticket.place, self._resources, self._key)
+                line = Line(ticket.place, self._resources, self._policy)
             self._lines[ticket.place] = line
         line.push(ticket)
 
@@ -66,8 +67,10 @@ class Lines:
 
     def let_forward(self, share: Share) -> None:
         """Look again at the jobs of an agent, one of which has ended."""
-        for queue, line in self._held_back.pop(share, {}).items():
-            line.bring_back(queue)
+        held_back = self._held_back.pop(share, None)
+        if held_back is not None:
+            for queue, line in held_back.items():
+                line.bring_back(queue)
 
     def move_forward(self, top: Share) -> None:
         """Put queues where they belong, now that work was taken back from their counter."""

@@ -98,9 +98,9 @@ class Scheduler:
         }
         self._can_pause = bool(pausable)
         self._dispatcher = Dispatcher()
-        self._admission = Admission(max_waiting, max_waiting_per_agent)
+        self._admission = Admission(max_waiting, max_waiting_per_agent, self._start_seconds)
         self._shares = Shares()
-        self._lines = Lines(self._resources, policy.key)
+        self._lines = Lines(self._resources, policy)
         self._loans = Loans(self._lines.push, self._lines.drop)
         self._tickets: dict[str, Ticket] = {}
         self._waiting = 0
@@ -118,16 +118,16 @@ class Scheduler:
         if job.id in self._tickets:
             raise ValueError(f"duplicate job id {job.id!r}")
         parent = self._tickets.get(job.parent) if job.parent else None
-        if parent is not None and 1 + sum(1 for _ in parent.ancestors()) >= MAX_DEPTH:
+        if parent is not None and 1 + len(parent.ancestors()) >= MAX_DEPTH:
             raise NestingTooDeepError(MAX_DEPTH)
-        if self._resources.keys().isdisjoint(job.resources):
+        if not any(name in self._resources for name in job.resources):
             raise NoResourceError("nothing here can run this call")
-        loser = self._admission.find_room(job, self._start_seconds)
+        loser = self._admission.find_room(job)
         if job.deadline is not None:
             self._check_deadline(job, job.deadline - now)
         lost = None
         if loser is not None:
-            error = self._admission.full(loser.job, self._start_seconds)
+            error = self._admission.full(loser.job)
             lost = Loser(loser.job.id, error)
             self._leave(loser)
         ticket = Ticket(job, self._shares.join(job), self._arrivals, now, parent)

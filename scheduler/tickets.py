@@ -2,13 +2,15 @@
 
 import heapq
 import math
-from collections.abc import Iterator
 
 from scheduler.jobs import Job, Lane
 from scheduler.shares import Share
 
 Place = tuple[tuple[str, ...], tuple[float, ...]]
 """What the jobs of a line have in common: resources and their handicaps."""
+
+Key = tuple[float, float]
+"""Place of a queue among those of a line; the smallest goes first."""
 
 
 class Ticket:
@@ -102,12 +104,14 @@ class Ticket:
         """Whether it may run in an ancestor's slot, which stands still meanwhile."""
         return above.is_running and above.borrower is None and above.resource in self.job.resources
 
-    def ancestors(self) -> "Iterator[Ticket]":
-        """Go up from the job on whose behalf this one runs."""
+    def ancestors(self) -> "list[Ticket]":
+        """Give the job on whose behalf this one runs, and those above it."""
+        found: list[Ticket] = []
         above = self.parent
         while above is not None:
-            yield above
+            found.append(above)
             above = above.parent
+        return found
 
 
 class Queue:

@@ -5,25 +5,25 @@ that have become too low stay in their heap until they surface, so that nothing 
 """
 
 import heapq
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from itertools import repeat
-from typing import NamedTuple
 
+from scheduler.policies.base import Policy
 from scheduler.resources import Resource
 from scheduler.shares import Share
 from scheduler.tickets import Place, Queue, Ticket
 
-Key = tuple[float, float]
-"""Place of a queue among those of a line; the smallest goes first."""
-
 _SPARE = 64
 
 
-class Choice(NamedTuple):
+class Choice:
     """A resource that the jobs of a line can run on, and the seconds by which it is handicapped."""
 
-    resource: Resource
-    handicap: float
+    __slots__ = ("handicap", "resource")
+
+    def __init__(self, resource: Resource, handicap: float) -> None:
+        self.resource = resource
+        self.handicap = handicap
 
 
 class Line:
@@ -34,12 +34,7 @@ class Line:
     are not held back.
     """
 
-    def __init__(
-        self,
-        place: Place,
-        resources: Mapping[str, Resource],
-        key: Callable[[Ticket], Key],
-    ) -> None:
+    def __init__(self, place: Place, resources: Mapping[str, Resource], policy: Policy) -> None:
         names, handicaps = place
         self.place = place
         self.choices = tuple(
@@ -50,7 +45,7 @@ class Line:
         self.has_handicaps = any(handicaps)
         self.cost = 0
         self.asked: Ticket | None = None
-        self._key = key
+        self._policy = policy
         self._live = 0
         self._entries = 0  # numbers them, so that no two compare equal
         self._heap: list[tuple[float, float, int, int, Queue]] = []
@@ -79,7 +74,7 @@ class Line:
         queue.version = self._entries
         head = queue.head()
         if head is not None:
-            first, second = self._key(head)
+            first, second = self._policy.key(head)
             heapq.heappush(self._heap, (first, second, head.arrival, queue.version, queue))
         if len(self._heap) > 2 * len(self._queues) + _SPARE:
             self._heap = [entry for entry in self._heap if entry[3] == entry[4].version]
@@ -94,7 +89,7 @@ class Line:
                 heapq.heappop(heap)
                 continue
             head = queue.heap[0][2]  # live: whoever takes one out sees to that
-            now = self._key(head)
+            now = self._policy.key(head)
             if now[0] == first and now[1] == second and head.arrival == arrival:
                 return head
             heapq.heapreplace(heap, (now[0], now[1], head.arrival, version, queue))

@@ -1,14 +1,15 @@
 """Earliest deadline first (Liu and Layland, 1973)."""
 
-from scheduler.policies.base import Order
-from scheduler.tickets import Ticket
-from scheduler.waiting import Key
+from typing import ClassVar
+
+from scheduler.policies.base import Order, Policy
+from scheduler.tickets import Key, Ticket
 
 
-class Deadline:
+class Deadline(Policy):
     """Runs the job first whose time runs out first; those without a deadline come last."""
 
-    order: Order = "rank"
+    order: ClassVar[Order] = "rank"
 
     def rank(self, ticket: Ticket, now: float, /) -> float:
         """Give the deadline, which a job keeps when it is paused."""

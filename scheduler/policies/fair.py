@@ -11,16 +11,16 @@ after M. Luo and others, Autellix: An Efficient Serving Engine for LLM Agents as
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import ClassVar
 
 from scheduler.jobs import Job
-from scheduler.policies.base import Order
-from scheduler.tickets import Ticket
-from scheduler.waiting import Key
+from scheduler.policies.base import Order, Policy
+from scheduler.tickets import Key, Ticket
 
 _PROGRAMS = 4096
 
 
-class Fair:
+class Fair(Policy):
     """Gives each agent that has work waiting its share, whatever the others ask for.
 
     Args:
@@ -40,7 +40,7 @@ class Fair:
         - an agent that comes late neither owes nor is owed anything.
     """
 
-    order: Order = "turns"
+    order: ClassVar[Order] = "turns"
 
     def __init__(
         self,

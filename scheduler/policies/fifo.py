@@ -1,14 +1,15 @@
 """First in, first out."""
 
-from scheduler.policies.base import Order
-from scheduler.tickets import Ticket
-from scheduler.waiting import Key
+from typing import ClassVar
+
+from scheduler.policies.base import Order, Policy
+from scheduler.tickets import Key, Ticket
 
 
-class Fifo:
+class Fifo(Policy):
     """Runs jobs in the order of their arrival, whoever owns them, each to its end."""
 
-    order: Order = "arrival"
+    order: ClassVar[Order] = "arrival"
 
     def rank(self, ticket: Ticket, now: float, /) -> float:
         """Give the arrival itself."""

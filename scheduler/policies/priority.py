@@ -1,11 +1,12 @@
 """Service classes, with ageing so that none starves."""
 
-from scheduler.policies.base import Order
-from scheduler.tickets import Ticket
-from scheduler.waiting import Key
+from typing import ClassVar
+
+from scheduler.policies.base import Order, Policy
+from scheduler.tickets import Key, Ticket
 
 
-class Priority:
+class Priority(Policy):
     """Runs the more urgent lane first; a job catches up one lane for each ageing step it waits.
 
     The rank is the arrival plus one step for each lane, so that nothing is ever sorted anew.
@@ -13,7 +14,7 @@ class Priority:
     it (`tests/scheduler/test_policies.py`).
     """
 
-    order: Order = "rank"
+    order: ClassVar[Order] = "rank"
 
     def __init__(self, ageing_seconds: float) -> None:
         self._ageing_seconds = ageing_seconds

@@ -1,18 +1,19 @@
 """Turns of equal length, one agent after the other."""
 
-from scheduler.policies.base import Order
-from scheduler.tickets import Ticket
-from scheduler.waiting import Key
+from typing import ClassVar
+
+from scheduler.policies.base import Order, Policy
+from scheduler.tickets import Key, Ticket
 
 
-class RoundRobin:
+class RoundRobin(Policy):
     """Gives each agent with work waiting one turn after the other, a turn being so much work.
 
     A job whose turn is over stands still while another agent waits that has had fewer turns; where
     jobs cannot stand still, a turn is a whole job and a long one counts as many.
     """
 
-    order: Order = "turns"
+    order: ClassVar[Order] = "turns"
 
     def __init__(self, turn_tokens: int = 64) -> None:
         self._turn = turn_tokens

@@ -6,6 +6,7 @@ from typing import get_args
 
 from scheduler import Job, Lane, QueueFullError, Scheduler
 from scheduler.policies import Deadline, Fair, Fifo, Policy, Priority, RoundRobin
+from scheduler.scheduler import MAX_DEPTH
 from tests.scheduler.reference import (
     AGEING_SECONDS,
     OUTPUT_WEIGHT,
@@ -72,6 +73,9 @@ class World:
         lane: Lane = Lane.NORMAL,
         due: int | None = None,
         program: str = "",
+        handicaps: tuple[float, ...] = (),
+        affinity: str = "",
+        parent: str = "",
     ) -> None:
         self.count += 1
         job = Job(
@@ -85,8 +89,12 @@ class World:
             deadline=None if due is None else self.now + 1000 + due,
             agent_limit=LIMITS[agent],
             program=program,
+            handicaps=handicaps,
+            affinity=affinity,
+            parent=parent,
         )
-        expected = self.reference.submit(job, self.now)
+        expected = self.reference.verdict(job)
+        above = self.reference.live.get(parent)  # it may be the one that makes room
         try:
             loser = self.scheduler.submit(job, self.now)
         except QueueFullError as exc:
@@ -96,15 +104,20 @@ class World:
         assert expected == (None if loser is None else "heaviest")
         if loser is not None:
             self._check_loser(loser.job_id)
-            self.reference.release(loser.job_id, None)
+            self.reference.release(loser.job_id, None, self.now)
+        self.reference.submit(job, above, self.now)
 
     def schedule(self) -> None:
         grants = self.scheduler.schedule(self.now)
-        assert grants == self.reference.schedule()
+        expected = self.reference.schedule(self.now)
+        assert [(each.job, each.resource) for each in grants] == [
+            (each.job, each.resource) for each in expected
+        ]
         for name in self.scheduler.pauses(self.now):
             assert name not in self.asked, "a job was asked twice in one turn"
             entry = self.reference.live[name]
             assert not entry.is_waiting
+            assert entry.lender is entry.borrower is None
             assert entry.resource in PAUSABLE
             assert self.reference.policy != "fifo"
             self.asked.add(name)
@@ -117,12 +130,12 @@ class World:
     def pause(self, job_id: str) -> None:
         self.asked.discard(job_id)
         self.scheduler.pause(job_id, self.now)
-        self.reference.pause(job_id)
+        self.reference.pause(job_id, self.now)
 
     def release(self, job_id: str, used: int | None) -> None:
         self.asked.discard(job_id)
         self.scheduler.release(job_id, self.now, used=used)
-        self.reference.release(job_id, used)
+        self.reference.release(job_id, used, self.now)
         self.scheduler.release(job_id, self.now)  # twice is harmless
 
     def pick(self, pick: object, *, running: bool) -> str:
@@ -130,19 +143,28 @@ class World:
         entries = self.reference.running() if running else self.reference.waiting()
         return pick.choice(sorted(each.job.id for each in entries))
 
+    def pausable(self) -> list[str]:
+        """The running jobs that share their slot with none."""
+        running = self.reference.running()
+        return [each.job.id for each in running if each.lender is each.borrower is None]
+
+    def parents(self) -> list[str]:
+        """The jobs that others may run on behalf of."""
+        live = self.reference.live.values()
+        return [each.job.id for each in live if sum(1 for _ in each.ancestors()) < MAX_DEPTH - 1]
+
     def check(self) -> None:
         """Raises AssertionError where the two differ."""
         waiting, running = self.reference.waiting(), self.reference.running()
         assert self.scheduler.waiting == len(waiting)
         assert self.scheduler.running == len(running)
         for name, counts in self.scheduler.counts().items():
-            assert counts.busy == sum(each.resource == name for each in running) <= counts.slots
-            wanting = [each.resource == name or not each.resource for each in waiting]
-            able = [name in each.job.resources for each in waiting]
-            assert counts.waiting == sum(map(min, wanting, able))
+            assert counts.busy == counts.slots - self.reference.free(name) <= counts.slots
+            in_line = [each for each in waiting if each.lender is None]
+            assert counts.waiting == sum(name in each.choices for each in in_line)
         assert all(hint > 0 for hint in self.hints)
         for agent, limit in LIMITS.items():
-            mine = sum(each.job.agent == agent for each in running)
+            mine = sum(each.job.agent == agent and not each.is_exempt for each in running)
             assert limit is None or mine <= limit
 
     def drain(self) -> None:
@@ -158,7 +180,6 @@ class World:
 
     def _check_loser(self, job_id: str) -> None:
         unstarted = [each for each in self.reference.waiting() if not each.resource]
-        unstarted = [each for each in unstarted if each.arrival < self.reference.arrivals - 1]
         loser = self.reference.live[job_id]
         sizes = {each.top: sum(o.top == each.top for o in unstarted) for each in unstarted}
         assert sizes[loser.top] == max(sizes.values())
