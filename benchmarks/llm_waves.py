@@ -1,4 +1,4 @@
-"""Waves of agents that ask one model at the same time, whoever serves it."""
+"""Waves of agents that ask one model at the same time, some times in a row, whoever serves it."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -41,28 +41,36 @@ Ask: TypeAlias = Callable[[Prompt, int], Awaitable[Answered]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wave:
-    """All agents asking at the same time, once each."""
+    """Agents that begin at the same time and ask as often as they have prompts.
+
+    Attributes:
+        first_ms: Time to the first token of every answer.
+        at_once_ms: The same of each agent's first answer.
+    """
 
     seconds: float
     tokens: int
     first_ms: tuple[float, ...]
+    at_once_ms: tuple[float, ...]
 
 
-async def send_wave(ask: Ask, prompts: Sequence[Prompt], new_tokens: int) -> Wave:
-    """Let all ask together, and wait for the last."""
-    answers: list[Answered] = []
+async def send_wave(ask: Ask, agents: Sequence[Sequence[Prompt]], new_tokens: int) -> Wave:
+    """Let all agents ask together, each its prompts one after the other; wait for the last."""
+    answers: list[list[Answered]] = [[] for _ in agents]
 
-    async def one(prompt: Prompt) -> None:
-        answers.append(await ask(prompt, new_tokens))
+    async def work(prompts: Sequence[Prompt], answered: list[Answered]) -> None:
+        for prompt in prompts:
+            answered.append(await ask(prompt, new_tokens))  # noqa: PERF401 - one after the other
 
     started = time.perf_counter()
     async with anyio.create_task_group() as group:
-        for prompt in prompts:
-            group.start_soon(one, prompt)
+        for prompts, answered in zip(agents, answers, strict=True):
+            group.start_soon(work, prompts, answered)
     return Wave(
         seconds=time.perf_counter() - started,
-        tokens=sum(answer.tokens for answer in answers),
-        first_ms=tuple(answer.first_ms for answer in answers),
+        tokens=sum(answer.tokens for answered in answers for answer in answered),
+        first_ms=tuple(answer.first_ms for answered in answers for answer in answered),
+        at_once_ms=tuple(answered[0].first_ms for answered in answers),
     )
 
 
@@ -71,9 +79,11 @@ def tokens_per_second(waves: Sequence[Wave]) -> float:
     return median(wave.tokens / wave.seconds for wave in waves)
 
 
-def first_ms(waves: Sequence[Wave]) -> float:
-    """Give the median over all agents of all waves."""
-    return median(first for wave in waves for first in wave.first_ms)
+def first_ms(waves: Sequence[Wave], *, at_once: bool = False) -> float:
+    """Give the median over all answers of all waves, or over those that began them."""
+    return median(
+        first for wave in waves for first in (wave.at_once_ms if at_once else wave.first_ms)
+    )
 
 
 def ask_core(core: LlamaCore) -> Ask:

@@ -11,6 +11,7 @@ from aios_mcp.cli.failures import explain
 from aios_mcp.config import ConfigError, load_config
 from aios_mcp.kernel.calls import GenerateCall
 from backends.messages import GenerateRequest, Message, Piece
+from tests.backends.llama_cpp.tiny_models import write_embedding_model
 from tests.marks import asyncio_only
 
 pytestmark = asyncio_only
@@ -85,3 +86,18 @@ async def test_without_a_figure_models_share_what_is_free(tmp_path: Path) -> Non
             await generate(app, "one")
             await generate(app, "other")
             assert states(app) == ["ready", "ready"]
+
+
+async def test_an_embedder_takes_its_room_before_the_models(tmp_path: Path) -> None:
+    write_embedding_model(tmp_path / "embed.gguf")
+    embedder = '\n[memory]\nembedder = "embed.gguf"\n'
+    (tmp_path / "aios.toml").write_text(TWO_MODELS.format(megabytes=100) + embedder)
+    config = load_config(tmp_path / "aios.toml").config
+    with pytest.raises((ConfigError, ExceptionGroup)) as caught:
+        async with open_kernel(config, tmp_path):
+            pass
+
+    # Without an embedder each of these models fits into as much.
+    failure = explain(caught.value)
+    assert failure is not None
+    assert re.match(r"cores\.one: needs \d+ MiB", failure.lines[0])

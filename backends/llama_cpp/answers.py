@@ -3,13 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
+from backends.llama_cpp.prompts import Tokens
 from backends.llama_cpp.sampling import Chooser
 from backends.llama_cpp.text_stream import TextStream
-
-Tokens = NDArray[np.int32]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -26,6 +22,7 @@ class Answer:
         said: Its tokens so far.
         slot: The sequence that holds its cells, or -1.
         past: Tokens of prompt and answer whose cells are there.
+        due: When its prompt is to be read, counted in tokens of prompts that have been read.
         cached: Those of the prompt that did not have to be computed.
         unsaid: Tokens not yet reported with a piece.
     """
@@ -40,6 +37,7 @@ class Answer:
     said: list[int] = field(default_factory=list[int])
     slot: int = -1
     past: int = 0
+    due: int = 0
     cached: int = 0
     unsaid: int = 0
 

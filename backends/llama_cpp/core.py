@@ -86,6 +86,7 @@ class LlamaCore:
             context_tokens=self._worker.context_tokens,
             note=self._worker.note,
             takes_tools=self._form is not None,
+            resting_seconds=self._worker.resting_seconds,
             memory_bytes=self._worker.memory_bytes,
         )
 
@@ -97,8 +98,6 @@ class LlamaCore:
                 f"model {self._settings.name!r} was not taught to call tools;"
                 " leave tools out, or take a model whose chat template defines tool calls"
             )
-        if request.schema is not None:
-            raise BackendRefusedError("schema and tools exclude each other; leave one of them out")
         names = {tool.name for tool in request.tools}
         return CallReader(self._form, names, has_begun=request.tool_choice == "required")
 

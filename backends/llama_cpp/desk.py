@@ -1,6 +1,6 @@
 """Prepares calls for the inference loop: template, tokens, limits, grammar, tools."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import cast
 
 import numpy as np
@@ -10,7 +10,7 @@ from backends.llama_cpp.answers import Answer
 from backends.llama_cpp.binding import Library
 from backends.llama_cpp.chat import ChatTemplate
 from backends.llama_cpp.frames import Submit
-from backends.llama_cpp.grammar import schema_to_gbnf
+from backends.llama_cpp.grammar import CallRule, schema_to_gbnf
 from backends.llama_cpp.model import LoadedModel
 from backends.llama_cpp.sampling import Chooser, Constraint, Sampling
 from backends.llama_cpp.text_stream import TextStream
@@ -34,12 +34,11 @@ class Desk:
             BackendRefusedError: It cannot be served.
         """
         form = self._form if call["tools"] else None
+        shown = self._model.vocab.tokens_of(form.control) if form is not None else {}
         prompt = self._template.tokenize(call["messages"], call["tools"])
-        schema = call["schema"]
         if form is not None and call["tool_choice"] == "required":
             # The answer begins inside a call, and the grammar lets it be nothing else.
             prompt += self._template.tokenize_control(form.opening)
-            schema = calls_schema(form, [_with_grammar(tool) for tool in call["tools"]])
         wanted = len(prompt) + call["max_tokens"]
         if wanted > self._model.context_tokens:
             raise ContextOverflowError(wanted=wanted, limit=self._model.context_tokens)
@@ -49,9 +48,9 @@ class Desk:
             id=call["id"],
             prompt=np.array(prompt, np.int32),
             max_tokens=call["max_tokens"],
-            chooser=Chooser(_sampling(call), self._constraint(schema)),
+            chooser=Chooser(_sampling(call), self._constraint(call, form, shown)),
             text=TextStream(call["stop"]),
-            shown=self._shown(form),
+            shown=shown,
             logprobs=call["logprobs"],
         )
         if call["progress"] is not None:
@@ -69,17 +68,28 @@ class Desk:
             else:
                 answer.unsaid += 1
 
-    def _shown(self, form: CallFormat | None) -> dict[int, bytes]:
-        return self._model.vocab.tokens_of(form.control) if form is not None else {}
-
-    def _constraint(self, schema: JsonObject | None) -> Constraint | None:
-        if schema is None:
+    def _constraint(
+        self, call: Submit, form: CallFormat | None, shown: Collection[int]
+    ) -> Constraint | None:
+        grammar = _grammar(call, form)
+        if grammar is None:
             return None
-        grammar = schema_to_gbnf(schema)
         try:
-            return Constraint(self._library, self._model.vocab, grammar)
+            return Constraint(self._library, self._model.vocab, grammar, shown)
         except ValueError as error:
             raise SchemaUnsupportedError("schema: too large, or it never ends") from error
+
+
+def _grammar(call: Submit, form: CallFormat | None) -> str | None:
+    """What the answer is held to: a call, the schema, or either; None if nothing."""
+    schema, choice = call["schema"], call["tool_choice"]
+    if form is None or (schema is None and choice != "required"):
+        return None if schema is None else schema_to_gbnf(schema)
+    calls = calls_schema(form, [_with_grammar(tool) for tool in call["tools"]])
+    if schema is None or choice == "required":
+        return schema_to_gbnf(calls)
+    closing = form.closing if form.opening else ""
+    return schema_to_gbnf(schema, CallRule(form.opening, calls, closing))
 
 
 def _sampling(call: Submit) -> Sampling:

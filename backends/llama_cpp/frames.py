@@ -14,6 +14,8 @@ from backends.messages import FinishReason, JsonObject, ToolChoice
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 _LENGTHS = struct.Struct(">II")
+# `json.dumps` would make one for each frame.
+_TO_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 Mode = Literal["generate", "embed"]
 RefusalKind = Literal["overflow", "schema", "refused"]
@@ -215,9 +217,7 @@ class Frame:
 
 def encode_frame(head: Command | Event, body: bytes = b"") -> bytes:
     """Encode one frame: two lengths (big-endian, 4 bytes each), the head, the body."""
-    text = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode(
-        "utf-8", "surrogatepass"
-    )
+    text = _TO_JSON(head).encode("utf-8", "surrogatepass")
     return _LENGTHS.pack(len(text), len(body)) + text + body
 
 

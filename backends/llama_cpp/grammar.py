@@ -10,7 +10,7 @@ Grammar: GBNF, llama.cpp, https://github.com/ggml-org/llama.cpp/blob/master/gram
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 from backends.errors import SchemaUnsupportedError
 from backends.llama_cpp.integer_range import integer_range
@@ -52,13 +52,21 @@ _FIXED_RULES = {
 }
 
 
-def schema_to_gbnf(schema: Node) -> str:
-    """Write the grammar whose sentences are JSON texts that satisfy the schema.
+class CallRule(NamedTuple):
+    """How a call is written: `schema`, which has no references, and what stands around its JSON."""
+
+    opening: str
+    schema: Node
+    closing: str
+
+
+def schema_to_gbnf(schema: Node, call: CallRule | None = None) -> str:
+    """Write the grammar whose sentences are JSON texts that satisfy the schema, or else a call.
 
     Raises:
         SchemaUnsupportedError: A part of the schema cannot be kept, or is not valid; names it.
     """
-    return _Converter(schema).convert()
+    return _Converter(schema).convert(call)
 
 
 class _Converter:
@@ -67,8 +75,14 @@ class _Converter:
         self._rules: dict[str, str] = dict(_FIXED_RULES)
         self._refs: dict[str, str] = {}
 
-    def convert(self) -> str:
-        self._rules["root"] = self._visit(self._schema, "schema", 0)
+    def convert(self, call: CallRule | None) -> str:
+        root = self._visit(self._schema, "schema", 0)
+        if call is not None:
+            # Models write a call on a line of its own.
+            opening = f"{_literal(call.opening)} [ \\n]? " if call.opening else ""
+            closing = f" ([ \\n]? {_literal(call.closing)})?" if call.closing else ""
+            root += f" | {opening}{self._visit(call.schema, 'tools', 0)}{closing}"
+        self._rules["root"] = root
         return "\n".join(f"{name} ::= {rule}" for name, rule in self._rules.items())
 
     def _define(self, rule: str) -> str:

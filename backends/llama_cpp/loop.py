@@ -1,8 +1,9 @@
 """Continuous batching: many answers grow in one context, one decode step after another.
 
-A step computes either one chunk of one prompt, or one token of every answer; the two take turns,
-so that a long prompt does not stop the answers that run. Prompts are alone in their decode and
-sequences have cells of their own, so that an answer does not depend on what runs beside it.
+A step computes either one chunk of one prompt, or one token of every answer. After at most
+`CHUNK_TOKENS` of one prompt the answers have their turn, so that prompts do not stop them. Prompts
+are alone in their decode and sequences have cells of their own, so that an answer does not depend
+on what runs beside it.
 """
 
 from collections import deque
@@ -14,6 +15,7 @@ from backends.llama_cpp.answers import Answer
 from backends.llama_cpp.frames import EndRow, LogprobRow, Paused, PieceRow, Progress, Step
 from backends.llama_cpp.loop_model import LoopModel
 from backends.llama_cpp.model import CHUNK_TOKENS
+from backends.llama_cpp.prompts import chunk_end
 from backends.llama_cpp.sampling import DeadEndError, Logits, log_probabilities
 from backends.llama_cpp.saved_states import SavedStates
 from backends.llama_cpp.slots import Slots
@@ -37,7 +39,9 @@ class InferenceLoop:
         self._waiting: deque[Answer] = deque()
         self._answers: list[Answer] = []
         self._paused: dict[int, Answer] = {}
-        self._prefill_turn = True
+        # Tokens of prompts that were ever read, and of one since the answers had a turn.
+        self._read = self._read_in_turn = 0
+        self._reader: Answer | None = None
         self._pieces: list[PieceRow] = []
         self._ends: list[EndRow] = []
         self._logprobs: list[LogprobRow] = []
@@ -76,24 +80,44 @@ class InferenceLoop:
             self._waiting.append(answer)
         else:
             self._slots.take(answer)
-            self._answers.append(answer)
+            self._admit(answer)
 
     def step(self) -> bool:
         """Do one decode step; False if there is nothing to do."""
         while self._waiting and self._slots.take(self._waiting[0]):
-            self._answers.append(self._waiting.popleft())
+            self._admit(self._waiting.popleft())
         if not self._answers:
             return False
         reading = [answer for answer in self._answers if not answer.is_prefilled]
         writing = [answer for answer in self._answers if answer.is_prefilled]
-        if reading and (self._prefill_turn or not writing):
-            self._prefill(reading[0])
-            self._prefill_turn = False
+        first = min(reading, key=lambda answer: answer.due, default=None)
+        if first is not None and (not writing or self._has_turn(first)):
+            self._prefill(first)
         else:
             self._generate(writing)
-            self._prefill_turn = True
+            self._read_in_turn, self._reader = 0, None
         self._flush()
         return True
+
+    def _admit(self, answer: Answer) -> None:
+        """Let an answer in that has a slot.
+
+        The shortest prompt is read first, but one that is passed by shorter ones waits for no more
+        tokens than it has itself.
+        """
+        answer.due = self._read + len(answer.prompt) - answer.past
+        self._answers.append(answer)
+
+    def _has_turn(self, answer: Answer) -> bool:
+        """Whether the next chunk of its prompt is to be read before the answers go on.
+
+        One prompt at a time: agents whose prompts were read in one turn would end together and
+        ask again together, and each would wait for the others.
+        """
+        count = chunk_end(answer.past, len(answer.prompt)) - answer.past
+        return self._reader is None or (
+            self._reader is answer and self._read_in_turn + count <= CHUNK_TOKENS
+        )
 
     def _take_out(self, id: int) -> Answer | None:  # noqa: A002 - the word of the protocol
         for line in (self._waiting, self._answers):
@@ -114,7 +138,7 @@ class InferenceLoop:
         if answer.past == answer.cached:
             self._slots.share(answer)
         start = answer.past
-        end = min(len(answer.prompt), start - start % CHUNK_TOKENS + CHUNK_TOKENS)
+        end = chunk_end(start, len(answer.prompt))
         count = end - start
         rows = self._model.rows
         rows.token[:count] = answer.prompt[start:end]
@@ -122,8 +146,11 @@ class InferenceLoop:
         rows.sequence[:count] = answer.slot
         rows.output[:count] = 0
         rows.output[count - 1] = end == len(answer.prompt)
-        self._model.use_threads(lone=self._model.threads, many=self._model.threads)
+        self._model.use_threads(lone=1, many=self._model.threads)
         self._model.decode(count)
+        self._read += count
+        self._read_in_turn += count
+        self._reader = answer
         answer.past = end
         self._slots.keep(answer)
         if answer.is_prefilled:
@@ -132,13 +159,13 @@ class InferenceLoop:
     def _generate(self, writing: list[Answer]) -> None:
         writing = sorted(writing, key=lambda answer: answer.slot)
         computed = self._with_padding(writing)
+        count = len(computed)
         rows = self._model.rows
-        for row, (slot, answer) in enumerate(computed):
-            rows.token[row] = 0 if answer is None else answer.next_input
-            rows.position[row] = 0 if answer is None else answer.past
-            rows.sequence[row] = slot
-            rows.output[row] = answer is not None
-        self._model.decode(len(computed))
+        rows.token[:count] = [answer.next_input if answer else 0 for _, answer in computed]
+        rows.position[:count] = [answer.past if answer else 0 for _, answer in computed]
+        rows.sequence[:count] = [slot for slot, _ in computed]
+        rows.output[:count] = [answer is not None for _, answer in computed]
+        self._model.decode(count)
         for answer in writing:
             answer.past += 1
         self._advance(writing)
@@ -172,12 +199,13 @@ class InferenceLoop:
         for row, answer in enumerate(answers):
             if not answer.is_caught_up:
                 continue
+            own = logits[row]
             try:
-                token = answer.chooser.choose(logits[row], likeliest[row])
+                token = answer.chooser.choose(own, likeliest[row])
             except DeadEndError:
                 self._end(answer, "length")
                 continue
-            self._take(answer, token, logits[row])
+            self._take(answer, token, own)
 
     def _take(self, answer: Answer, token: int, logits: Logits) -> None:
         if token in self._model.vocab.endings:

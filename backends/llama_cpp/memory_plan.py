@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from backends.llama_cpp.gguf_info import ModelInfo
+from backends.llama_cpp.model import CHUNK_TOKENS, EMBED_TOKENS
 from backends.llama_cpp.settings import CONTEXT_CAP_TOKENS, LlamaSettings
 
 _MIB = 1024**2
@@ -12,7 +13,6 @@ _PROCESS_BYTES = 64 * _MIB
 # A token's text, score and place in the tables that turn text into tokens.
 _VOCABULARY_BYTES_PER_TOKEN = 200
 # Rows of a decode are worked on together: their hidden vectors several times, inner ones twice.
-_ROWS = 128
 _HIDDEN_COPIES = 12
 _CELL_SHARE = {"f16": 1.0, "q8_0": 34 / 64}
 
@@ -47,7 +47,7 @@ def plan_memory(info: ModelInfo, settings: LlamaSettings) -> MemoryPlan:
     share = 1.0 - on_gpu / layers
     context = settings.context_tokens or min(info.context_tokens, CONTEXT_CAP_TOKENS)
     cells = settings.slots * context if info.is_causal else 0
-    rows = max(_ROWS, settings.slots)
+    rows = max(CHUNK_TOKENS, settings.slots) if info.is_causal else EMBED_TOKENS
     row_bytes = 4 * (2 * info.inner_dimensions + _HIDDEN_COPIES * info.dimensions) + 2 * context
     logits_bytes = 2 * 4 * settings.slots * info.vocabulary
     return MemoryPlan(

@@ -25,8 +25,7 @@ from backends.llama_cpp.frames import Start
 from backends.llama_cpp.settings import CONTEXT_CAP_TOKENS
 
 CHUNK_TOKENS = 128
-"""Most prompt tokens in one decode. Chunks end on multiples of it, so that a prompt is cut the
-same way whatever runs beside it and whatever prefix was kept: part of being deterministic."""
+"""Most prompt tokens in one decode: whole blocks, or less than one (`prompts.chunk_end`)."""
 
 EMBED_TOKENS = 512
 
@@ -155,6 +154,8 @@ class LoadedModel:
         self.slots = start["slots"]
         self._make_context(start)
         self._make_rows()
+        self._logits_address = 0
+        self._logits = np.zeros((0, self.vocab.size), np.float32)
 
     def _make_context(self, start: Start) -> None:
         library = self._library
@@ -231,7 +232,14 @@ class LoadedModel:
     def logits(self, outputs: int) -> NDArray[np.float32]:
         """Logits of the rows that asked for output, shape `(outputs, vocabulary)`; a view."""
         pointer = self._library.llama_get_logits(self._context)
-        return _view(pointer, outputs * self.vocab.size).reshape(outputs, self.vocab.size)
+        assert pointer, "output of rows that did not ask for it"
+        # Making a view costs more than all else here, and the buffer hardly ever moves.
+        address = ctypes.addressof(pointer.contents)
+        if address != self._logits_address:
+            whole = _view(pointer, self.slots * self.vocab.size)
+            self._logits = whole.reshape(self.slots, self.vocab.size)
+            self._logits_address = address
+        return self._logits[:outputs]
 
     def close(self) -> None:
         """Free weights and context; nothing else may be called after it."""

@@ -7,7 +7,8 @@ models at work take no new calls until it is in: what they have begun they finis
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -104,6 +105,15 @@ class ModelPool:
         """Give back a model's room; it need not have any."""
         self._held.pop(tenant, None)
         self.look_again()
+
+    @contextmanager
+    def set_aside(self, need_bytes: int) -> Generator[None]:
+        """Keep room for what stays in memory and never leaves, for the length of the block."""
+        self.budget_bytes -= need_bytes
+        try:
+            yield
+        finally:
+            self.budget_bytes += need_bytes
 
     def look_again(self) -> None:
         """Let those in line see whether they fit by now: a model is used no more, or is loaded."""

@@ -105,6 +105,13 @@ class WorkerProcess:
         return "; ".join(filter(None, (self._settings.note, self._caution)))
 
     @property
+    def resting_seconds(self) -> float:
+        """How long it will refuse to start again; 0.0 where it would start at once."""
+        if self.state != "failed" or self._not_before == math.inf:
+            return 0.0
+        return max(0.0, self._not_before - anyio.current_time())
+
+    @property
     def name(self) -> str:
         """The model as people know it."""
         return self._settings.name
@@ -209,7 +216,7 @@ class WorkerProcess:
 
     def _begin(self) -> None:
         if anyio.current_time() < self._not_before:
-            raise self._unavailable(self._failure)
+            raise self._unavailable(self._failure, retry_after_seconds=self.resting_seconds or None)
         self.state = "starting"
         self._housed, self._settled, self._gone = anyio.Event(), anyio.Event(), anyio.Event()
         self._line = anyio.CancelScope()
@@ -373,8 +380,12 @@ class WorkerProcess:
         else:
             raise StartFailedError(event["reason"])
 
-    def _unavailable(self, reason: str) -> BackendUnavailableError:
-        return BackendUnavailableError(f"model {self._settings.name!r}: {reason}")
+    def _unavailable(
+        self, reason: str, *, retry_after_seconds: float | None = None
+    ) -> BackendUnavailableError:
+        return BackendUnavailableError(
+            f"model {self._settings.name!r}: {reason}", retry_after_seconds=retry_after_seconds
+        )
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ import codecs
 import ctypes
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,14 +36,17 @@ class DeadEndError(Exception):
 class Constraint:
     """A grammar that the answer must follow, and how far it has come."""
 
-    def __init__(self, library: Library, vocab: Vocab, grammar: str) -> None:
-        """Parse the grammar.
+    def __init__(
+        self, library: Library, vocab: Vocab, grammar: str, shown: Collection[int] = ()
+    ) -> None:
+        """Parse the grammar; of the control tokens only those shown may be in the answer.
 
         Raises:
             ValueError: llama.cpp does not take the grammar.
         """
         self._library = library
         self._vocab = vocab
+        self._silent = vocab.silent - set(shown)
         self._sampler: SamplerPtr | None = library.llama_sampler_init_grammar(
             vocab.pointer, grammar.encode(), b"root"
         )
@@ -55,7 +58,7 @@ class Constraint:
 
     def allows(self, token: int) -> bool:
         """Whether the answer may go on with this token: far cheaper than `mask`."""
-        if token in self._vocab.silent or not self.continues_text(token):
+        if token in self._silent or not self.continues_text(token):
             return False
         row = np.zeros(1, _TOKEN)
         row["id"] = token
@@ -67,7 +70,7 @@ class Constraint:
         rows = np.empty(len(logits), _TOKEN)
         rows["id"] = np.arange(len(logits))
         rows["logit"] = logits
-        rows["logit"][list(self._vocab.silent)] = _NEVER
+        rows["logit"][list(self._silent)] = _NEVER
         self._apply(rows)
         masked: Logits = rows["logit"].copy()
         return masked

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from backends.llama_cpp.answers import Answer, Tokens
+from backends.llama_cpp.answers import Answer
 from backends.llama_cpp.loop_model import LoopModel
-from backends.llama_cpp.model import CHUNK_TOKENS
+from backends.llama_cpp.prompts import BLOCK_TOKENS, Tokens, reusable
 from backends.llama_cpp.saved_states import SavedStates
 
 
@@ -77,7 +77,8 @@ class Slots:
         """
         source = max(range(len(self._slots)), key=lambda at: self._reusable(at, answer.prompt))
         shared = self._reusable(source, answer.prompt)
-        if shared <= answer.past:
+        # All of a slot's cells are copied: for less than a block that takes longer than computing.
+        if shared < answer.past + BLOCK_TOKENS:
             return
         if not self._model.copy(source, answer.slot, shared):
             self._model.forget(answer.slot, 0)
@@ -103,20 +104,15 @@ class Slots:
 
         A slot that would lose most of what it keeps is left alone: a prefix can be copied from it.
         """
-        kept, reusable = len(self._slots[at].kept), self._reusable(at, prompt)
-        return (reusable if 2 * reusable >= kept else 0, -kept, -at)
+        kept, reused = len(self._slots[at].kept), self._reusable(at, prompt)
+        return (reused if 2 * reused >= kept else 0, -kept, -at)
 
     def _reusable(self, at: int, prompt: Tokens) -> int:
-        """Tokens of the prompt that the slot holds, cut to whole chunks.
+        """Tokens of the prompt that the slot holds, of a prompt, never of an answer.
 
-        Only prompts are kept, never answers: an answer's cells were computed one by one and may
-        differ in their last bits from those of a prompt.
+        An answer's tokens were computed one by one; in whole blocks they would round differently.
         """
-        kept = self._slots[at].kept
-        size = min(len(kept), len(prompt) - 1)
-        different = np.flatnonzero(kept[:size] != prompt[:size])
-        shared = int(different[0]) if len(different) else size
-        return shared - shared % CHUNK_TOKENS
+        return reusable(self._slots[at].kept, prompt)
 
     def _reuse(self, answer: Answer) -> None:
         reused = self._reusable(answer.slot, answer.prompt)

@@ -20,6 +20,8 @@ async def open_worker() -> AsyncGenerator[Process]:
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
     # Without this, a failed assertion inside ggml starts a debugger on the process.
     environment = os.environ | {"PYTHONPATH": path, "GGML_NO_BACKTRACE": "1"}
+    # numpy would start a thread on each core, of which nothing here makes use.
+    environment["OPENBLAS_NUM_THREADS"] = "1"
     process = await anyio.open_process(
         [sys.executable, "-P", "-m", "backends.llama_cpp.worker"],
         stdin=PIPE,

@@ -19,6 +19,8 @@ class TextStream:
 
     def push(self, piece: bytes) -> str:
         """Take the bytes of one token; give the text that is certain to belong to the answer."""
+        if not self._stops:
+            return self._decoder.decode(piece)
         self._held += self._decoder.decode(piece)
         found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if found:

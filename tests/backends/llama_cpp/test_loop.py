@@ -228,3 +228,51 @@ def test_control_tokens_that_belong_to_an_answer_are_part_of_its_text() -> None:
         pass
 
     assert "".join(pieces) == call.expected().replace(call.expected()[0], "<call>")
+
+
+def _order_of_ends(prompts: Sequence[int], *, late: Sequence[int] = ()) -> list[int]:
+    """Ids of calls of one token in the order they end; late ones come after the first step."""
+    ends: list[int] = []
+
+    def take(event: Step | Paused) -> None:
+        if event["event"] == "step":
+            ends.extend(end.id for end in event["ends"])
+
+    loop = InferenceLoop(ScriptedModel(8), SavedStates(()), take)
+    for at, size in enumerate([*prompts, *late]):
+        if at == len(prompts):
+            loop.step()
+        loop.submit(Asked(at, [at + 5] * size, 1, Sampling()).answer())
+    while loop.step():
+        pass
+    return ends
+
+
+def test_the_shortest_prompt_is_read_first() -> None:
+    assert _order_of_ends([1000, 60, 20]) == [2, 1, 0]
+
+
+def test_a_short_prompt_does_not_wait_for_a_long_one_that_came_before() -> None:
+    assert _order_of_ends([1000], late=[20]) == [1, 0]
+
+
+def test_a_long_prompt_is_passed_by_no_more_tokens_than_it_has() -> None:
+    assert _order_of_ends([300], late=[90, 120, 240, 150]) == [1, 2, 4, 0, 3]
+
+
+def test_answers_go_on_after_a_chunk_of_one_prompt() -> None:
+    model = ScriptedModel(4)
+    loop = InferenceLoop(model, SavedStates(()), lambda _event: None)
+    loop.submit(Asked(1, [1, 5], 50, Sampling()).answer())
+    loop.step()
+    for at, size in enumerate([60, 100, 300]):
+        loop.submit(Asked(2 + at, [at + 2] * size, 50, Sampling()).answer())
+
+    rows: list[int] = []
+    for _ in range(12):
+        model.most_rows = 0
+        loop.step()
+        rows.append(model.most_rows)
+
+    # Whole blocks and the rest of a short prompt fit into one turn.
+    assert rows == [1, 60, 2, 64, 36, 3, 128, 3, 128, 3, 44, 4]

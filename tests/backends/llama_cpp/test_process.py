@@ -48,7 +48,9 @@ async def test_a_core_that_keeps_failing_is_tried_again_only_after_its_back_off(
             model.write_text("not a model")
             await fail("does not exist")
             model.unlink()
+            assert 0.0 < core.status().resting_seconds <= wait
             await anyio.sleep(wait)
+            assert core.status().resting_seconds == 0.0
 
 
 def start_of(model: Path) -> Start:

@@ -1,6 +1,7 @@
 """Tools given to a real model: in its prompt, and in what it answers."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -153,11 +154,27 @@ async def test_a_model_that_was_not_taught_to_call_refuses_tools(
     assert served.usage.output_tokens == 2
 
 
-async def test_what_cannot_be_together_is_refused(taught: LlamaSettings) -> None:
+async def test_an_answer_held_to_a_schema_may_be_a_call_instead(taught: LlamaSettings) -> None:
+    # References lead into the answer's own schema, whatever the tools bring.
+    schema: JsonObject = {"$ref": "#/$defs/mark", "$defs": {"mark": {"enum": [[1], [2], "x"]}}}
+    asked = asking(tools=TOOLS[:1], schema=schema, max_tokens=300, temperature=2.0)
+    async with open_llama_core(taught) as core:
+        answers = [await ask(core, dataclasses.replace(asked, seed=seed)) for seed in range(24)]
+        required = await ask(core, dataclasses.replace(asked, tool_choice="required"))
+
+    called = [answer for answer in answers if answer.calls]
+    said = [answer for answer in answers if not answer.calls]
+    assert called
+    assert said
+    for answer in (*called, required):
+        assert (answer.reason, answer.text) == ("tool_calls", "")
+        Draft202012Validator(ADD).validate(answer.calls[0].arguments)  # pyright: ignore[reportUnknownMemberType]
+    assert all(json.loads(answer.text) in ([1], [2], "x") for answer in said)
+
+
+async def test_what_the_context_cannot_hold_is_refused(taught: LlamaSettings) -> None:
     async with open_llama_core(taught) as core:
         takes_tools = core.status().takes_tools
-        with pytest.raises(BackendRefusedError, match="exclude each other"):
-            await ask(core, asking(schema={"type": "object"}))
         with pytest.raises(ContextOverflowError):
             await ask(core, asking(Message("user", "x" * 4000), max_tokens=50))
 
