@@ -1,7 +1,7 @@
 """What memories cost and how well they are found: searches, adds, embedders, the whole over MCP."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
@@ -20,7 +20,7 @@ from backends.llama_cpp import LlamaSettings, open_llama_embedder
 from backends.memory_store import SqliteMemoryStore
 from backends.messages import MemoryQuery, Place, Reach
 from benchmarks.figures import Figure
-from benchmarks.memory_peers import search_times
+from benchmarks.memory_peers import Rows, search_times, shown
 from benchmarks.memory_quality import quality
 from benchmarks.memory_workload import (
     WORDS_PER_MEMORY,
@@ -34,19 +34,25 @@ from benchmarks.memory_workload import (
 
 MEMORIES = 10_000
 ADDING_AGENTS = 32
+ALL_PEERS = ("numpy", "chromadb", "qdrant_client", "lancedb")
+MANY_AGENTS_PEERS = {"numpy": 1_000_000, "qdrant_client": 10_000, "lancedb": 1_000_000}
+"""How many vectors they store beside a million of ours: one takes minutes for ten thousand."""
+
 BYTES_PER_ROW = 1500.0
+
+_PEER_ROUNDS = 30
 
 
 def run(*, quick: bool) -> list[Figure]:
     """Measure searches of large partitions and of many small ones, adds, quality, embedders."""
     rounds = 60 if quick else 300
-    figures = anyio.run(_one_agent, MEMORIES, 6.0, None, rounds, True)
+    figures = anyio.run(_one_agent, MEMORIES, 6.0, None, rounds, () if quick else ALL_PEERS)
     if not quick:
-        figures += anyio.run(_one_agent, 100_000, 40.0, 0.98, 100, False)
-        figures += anyio.run(_one_agent, 1_000_000, 150.0, 0.95, 50, False)
+        figures += anyio.run(_one_agent, 100_000, 40.0, 0.98, 100)
+        figures += anyio.run(_one_agent, 1_000_000, 150.0, 0.95, 50)
     return [
         *figures,
-        *anyio.run(_many_agents, 100 if quick else 1000, 200 if quick else 1000, rounds),
+        *anyio.run(_many_agents, 100 if quick else 1000, 200 if quick else 1000, rounds, quick),
         anyio.run(_adding, 4_000 if quick else 20_000),
         *anyio.run(_over_mcp, 100 if quick else 400),
         *anyio.run(lambda: quality(1 if quick else 4, quick=quick)),
@@ -55,7 +61,7 @@ def run(*, quick: bool) -> list[Figure]:
 
 
 async def _one_agent(
-    count: int, bar: float, recall: float | None, rounds: int, has_peers: bool
+    count: int, bar: float, recall: float | None, rounds: int, peers: Sequence[str] = ("numpy",)
 ) -> list[Figure]:
     embedder = TopicEmbedder(count)
     asked = questions(rounds)
@@ -65,7 +71,9 @@ async def _one_agent(
         plain = await _times(lambda n: _search(store, "ada", asked[n]), rounds)
         found = await _recall(store, embedder, min(rounds, 50))
         size_bytes = await _size_bytes(database) / count
-    peers = search_times(embedder.vectors, rounds) if has_peers else {}
+    labels = np.arange(count) % 2
+    sizes = dict.fromkeys(peers, count)
+    times = search_times(Rows(embedder.vectors, labels), sizes, _PEER_ROUNDS)
     what = f"{count:,} memories of one agent"
     return [
         Figure(
@@ -73,22 +81,9 @@ async def _one_agent(
             value=median(filtered),
             unit="ms",
             bar=bar,
-            peer="vectors only, filtered: "
-            + ", ".join(f"{name} {_shown(value)}" for name, value in peers.items())
-            if peers
-            else "",
+            peer=f"vectors only, filtered: {shown(times)}" if times else "",
         ),
-        *(
-            Figure(
-                name=f"{name} / ours, the same",
-                value=value / median(filtered),
-                unit="x",
-                bar=2.0,
-                better="higher",
-            )
-            for name, value in peers.items()
-            if value is not None and name in ("qdrant_client", "lancedb")
-        ),
+        *_ratios(times, median(filtered), bar=2.0),
         Figure(name="the same without filters, p50", value=median(plain), unit="ms"),
         Figure(name="the same without filters, p99", value=quantiles(plain, n=100)[98], unit="ms"),
         Figure(
@@ -109,7 +104,21 @@ async def _size_bytes(database: Database) -> int:
         return (await anyio.Path(copy).stat()).st_size
 
 
-async def _many_agents(agents: int, memories: int, rounds: int) -> list[Figure]:
+def _ratios(times: Mapping[str, float | None], own: float, *, bar: float) -> list[Figure]:
+    return [
+        Figure(
+            name=f"{name} / ours, the same",
+            value=None if value is None else value / own,
+            unit="x",
+            bar=bar,
+            better="higher",
+        )
+        for name, value in times.items()
+        if name in ("qdrant_client", "lancedb")
+    ]
+
+
+async def _many_agents(agents: int, memories: int, rounds: int, quick: bool) -> list[Figure]:
     embedder = TopicEmbedder(MEMORIES)
     asked = questions(rounds)
     async with opened(embedder) as (store, database):
@@ -122,13 +131,25 @@ async def _many_agents(agents: int, memories: int, rounds: int) -> list[Figure]:
         among = await _times(
             lambda n: _search(store, f"agent-{n % agents}", asked[n], is_filtered=True), rounds
         )
+    rows = Rows(
+        embedder.vectors[np.arange(agents * memories) % MEMORIES],
+        np.arange(agents * memories) // memories,
+    )
+    sizes = {"numpy": agents * memories} if quick else dict(MANY_AGENTS_PEERS)
+    times = search_times(rows, sizes, _PEER_ROUNDS)
     return [
         Figure(
             name=f"hybrid search with filters, {agents:,} agents of {memories:,} memories, p50",
             value=median(among),
             unit="ms",
             bar=5.0,
+            peer="vectors only, one agent's: "
+            + ", ".join(
+                f"{shown({name: times[name]})} among {size // memories:,} agents"
+                for name, size in sizes.items()
+            ),
         ),
+        *_ratios(times, median(among), bar=10.0),
         Figure(
             name="the same / alone in the file, without filters",
             value=median(among) / median(alone),
@@ -248,7 +269,3 @@ async def _times(call: Callable[[int], Awaitable[object]], rounds: int) -> list[
         await call(number)
         times.append((time.perf_counter_ns() - start) / 1e6)
     return times
-
-
-def _shown(milliseconds: float | None) -> str:
-    return "is not installed" if milliseconds is None else f"{milliseconds:.2f} ms"

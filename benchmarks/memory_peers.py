@@ -4,106 +4,144 @@ They search by vectors alone; ours is measured in whole, with words.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backends.protocols import Vectors
 
-Search = Callable[[Vectors], Sequence[int]]
+Labels = NDArray[np.int64]
+Search = Callable[[Vectors, int], Sequence[int]]
 
 _BATCH = 1000
 
 
-def search_times(vectors: Vectors, rounds: int) -> dict[str, float | None]:
-    """Give the median milliseconds of a filtered search by peer; None where it is missing."""
-    peers = {"numpy": _numpy, "chromadb": _chroma, "qdrant_client": _qdrant, "lancedb": _lance}
+class Rows(NamedTuple):
+    """What a peer stores: a vector and a label each, by which its searches are filtered."""
+
+    vectors: Vectors
+    labels: Labels
+
+    def first(self, count: int) -> "Rows":
+        """Give some of them."""
+        return Rows(self.vectors[:count], self.labels[:count])
+
+
+def search_times(rows: Rows, sizes: Mapping[str, int], rounds: int) -> dict[str, float | None]:
+    """Give the median milliseconds of a filtered search by peer; None where it is missing.
+
+    Args:
+        rows: To be stored.
+        sizes: How many of them, by peer: some take very long to store many.
+        rounds: Searches of each.
+    """
+    makers = {"numpy": _numpy, "chromadb": _chroma, "qdrant_client": _qdrant, "lancedb": _lance}
     times: dict[str, float | None] = {}
-    for name, make in peers.items():
+    for name, size in sizes.items():
         times[name] = None
         if find_spec(name) is not None:
             with TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-                times[name] = _measure(make(vectors, directory), vectors, rounds)
+                stored = rows.first(size)
+                times[name] = _measure(makers[name](stored, directory), stored, rounds)
     return times
 
 
-def _measure(search: Search, vectors: Vectors, rounds: int) -> float:
+def shown(times: Mapping[str, float | None]) -> str:
+    """Write times on one line."""
+    return ", ".join(
+        f"{name} is not installed" if each is None else f"{name} {each:.2f} ms"
+        for name, each in times.items()
+    )
+
+
+def _measure(search: Search, rows: Rows, rounds: int) -> float:
     times: list[float] = []
-    for number in range(1, 2 * rounds, 2):
+    step = len(rows.vectors) // rounds | 1  # odd, so that it is not one label alone
+    for number in np.arange(1, step * rounds, step)[:rounds] % len(rows.vectors):
         start = time.perf_counter_ns()
-        found = search(vectors[number])
+        found = search(rows.vectors[number], int(rows.labels[number]))
         times.append((time.perf_counter_ns() - start) / 1e6)
         assert number in found
     return median(times)
 
 
-def _numpy(vectors: Vectors, directory: str) -> Search:
+def _numpy(rows: Rows, directory: str) -> Search:
     del directory
-    is_odd = np.arange(len(vectors)) % 2 == 1
+    members = {int(label): np.flatnonzero(rows.labels == label) for label in np.unique(rows.labels)}
+    parts = {label: rows.vectors[numbers] for label, numbers in members.items()}
 
-    def search(vector: Vectors) -> Sequence[int]:
-        likeness = np.where(is_odd, vectors @ vector, -2.0)
+    def search(vector: Vectors, label: int) -> Sequence[int]:
+        likeness = parts[label] @ vector
         best = np.argpartition(-likeness, 10)[:10]
-        return [int(each) for each in best]
+        return [int(each) for each in members[label][best]]
 
     return search
 
 
-def _chroma(vectors: Vectors, directory: str) -> Search:
+def _chroma(rows: Rows, directory: str) -> Search:
     chromadb: Any = import_module("chromadb")
     client = chromadb.PersistentClient(directory)
     collection = client.create_collection("memories")
-    for first in range(0, len(vectors), _BATCH):
-        numbers = range(first, min(first + _BATCH, len(vectors)))
+    for first in range(0, len(rows.vectors), _BATCH):
+        numbers = range(first, min(first + _BATCH, len(rows.vectors)))
         collection.add(
             ids=[str(number) for number in numbers],
-            embeddings=vectors[first : first + _BATCH],
-            metadatas=[{"odd": number % 2} for number in numbers],
+            embeddings=rows.vectors[first : first + _BATCH],
+            metadatas=[{"label": int(rows.labels[number])} for number in numbers],
         )
 
-    def search(vector: Vectors) -> Sequence[int]:
-        found = collection.query(query_embeddings=[vector], n_results=10, where={"odd": 1})
+    def search(vector: Vectors, label: int) -> Sequence[int]:
+        found = collection.query(query_embeddings=[vector], n_results=10, where={"label": label})
         return [int(each) for each in found["ids"][0]]
 
     return search
 
 
-def _qdrant(vectors: Vectors, directory: str) -> Search:
+def _qdrant(rows: Rows, directory: str) -> Search:
     qdrant: Any = import_module("qdrant_client")
     models = qdrant.models
     client = qdrant.QdrantClient(path=directory)
+    size = rows.vectors.shape[1]
     client.create_collection(
         "memories",
-        vectors_config=models.VectorParams(size=vectors.shape[1], distance=models.Distance.COSINE),
+        vectors_config=models.VectorParams(size=size, distance=models.Distance.COSINE),
     )
     client.upload_collection(
         "memories",
-        vectors=vectors,
-        ids=range(len(vectors)),
-        payload=[{"odd": number % 2} for number in range(len(vectors))],
+        vectors=rows.vectors,
+        ids=range(len(rows.vectors)),
+        payload=[{"label": label} for label in rows.labels.tolist()],
     )
-    is_odd = models.FieldCondition(key="odd", match=models.MatchValue(value=1))
-    only = models.Filter(must=[is_odd])
 
-    def search(vector: Vectors) -> Sequence[int]:
+    def search(vector: Vectors, label: int) -> Sequence[int]:
+        is_one = models.FieldCondition(key="label", match=models.MatchValue(value=label))
+        only = models.Filter(must=[is_one])
         found = client.query_points("memories", query=vector, query_filter=only, limit=10)
         return [int(point.id) for point in found.points]
 
     return search
 
 
-def _lance(vectors: Vectors, directory: str) -> Search:
+def _lance(rows: Rows, directory: str) -> Search:
     lancedb: Any = import_module("lancedb")
-    rows = [{"vector": vector, "n": n, "odd": n % 2} for n, vector in enumerate(vectors)]
-    table = lancedb.connect(directory).create_table("memories", rows)
+    arrow: Any = import_module("pyarrow")
+    flat = arrow.array(rows.vectors.reshape(-1))
+    columns = {
+        "vector": arrow.FixedSizeListArray.from_arrays(flat, rows.vectors.shape[1]),
+        "n": arrow.array(np.arange(len(rows.vectors))),
+        "label": arrow.array(rows.labels),
+    }
+    table = lancedb.connect(directory).create_table("memories", arrow.table(columns))
+    table.create_scalar_index("label")
 
-    def search(vector: Vectors) -> Sequence[int]:
-        found = table.search(vector).where("odd = 1", prefilter=True).limit(10).to_list()
-        return [int(row["n"]) for row in found]
+    def search(vector: Vectors, label: int) -> Sequence[int]:
+        wanted = table.search(vector).where(f"label = {label}", prefilter=True)
+        return [int(row["n"]) for row in wanted.limit(10).to_list()]
 
     return search

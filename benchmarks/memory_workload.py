@@ -14,8 +14,9 @@ import numpy as np
 
 from backends.database import Database, open_database
 from backends.memory_store import MEMORY_STORE, SqliteMemoryStore
-from backends.memory_store.adding import Addition, add
-from backends.memory_store.vectors import quantise
+from backends.memory_store.adding_together import add_all
+from backends.memory_store.additions import Addition
+from backends.memory_store.vectors import Stored, quantise
 from backends.messages import MemoryDraft, Place
 from backends.protocols import Embedder, Vectors
 
@@ -28,7 +29,9 @@ _WORDS = 20_000
 _STOP_WORDS = 100  # the most frequent words of English say nothing, and questions are rid of them
 _TOPICS = 400
 _NOISE = 0.9
-_AT_ONCE = 2000
+_FEW = 10_000
+_AT_ONCE = 2048
+_TOGETHER = 64
 
 
 class TopicEmbedder:
@@ -45,6 +48,7 @@ class TopicEmbedder:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         self.vectors: Vectors = vectors
         self._next = 0
+        self._stored: dict[int, Stored] = {}
 
     async def embed(self, texts: Sequence[str], /) -> Vectors:
         """Give the next ones in turn."""
@@ -52,6 +56,15 @@ class TopicEmbedder:
         first = self._next % (len(self.vectors) - len(texts) + 1)
         self._next = first + len(texts)
         return self.vectors[first : self._next]
+
+    def stored(self, number: int) -> Stored:
+        """Give one as it is stored, worked out once where there are few."""
+        found = self._stored.get(number)
+        if found is None:
+            found = quantise(self.vectors[number])
+            if len(self.vectors) <= _FEW:
+                self._stored[number] = found
+        return found
 
     def rewind(self) -> None:
         """Give the last one again."""
@@ -84,8 +97,14 @@ async def fill(
         def work(
             connection: apsw.Connection, numbered: Sequence[tuple[int, tuple[str, str]]] = numbered
         ) -> None:
-            for number, (owner, text) in numbered:
-                add(connection, _addition(embedder, number, owner, text))
+            for start in range(0, len(numbered), _TOGETHER):  # so that blocks are as after use
+                add_all(
+                    connection,
+                    [
+                        _addition(embedder, number, owner, text)
+                        for number, (owner, text) in numbered[start : start + _TOGETHER]
+                    ],
+                )
 
         await database.write(work)
 
@@ -112,7 +131,7 @@ def _addition(embedder: TopicEmbedder, number: int, owner: str, text: str) -> Ad
         place=Place(owner, "self"),
         id=f"{number:026x}",
         embedder=embedder.name,
-        vector=quantise(embedder.vectors[number % len(embedder.vectors)]),
+        vector=embedder.stored(number % len(embedder.vectors)),
         now=NOW + number * 3600.0,  # apart, so that they are not taken for a conversation
         max_rows=PLENTY,
         max_bytes=PLENTY,

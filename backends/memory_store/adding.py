@@ -1,14 +1,19 @@
-"""Adding a memory: everything that belongs to it in the one transaction it is called in."""
+"""Adding one memory: everything that belongs to it in the one transaction it is called in."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import apsw
 
-from backends.database import fetch_one
-from backends.errors import IdempotencyConflictError, MemoryNotFoundError, StoreFullError
+from backends.database import fetch_one, insert
+from backends.errors import IdempotencyConflictError, MemoryNotFoundError
+from backends.memory_store.additions import (
+    Addition,
+    check_room,
+    described,
+    digest_of,
+    memory_row,
+)
 from backends.memory_store.entries import (
-    Described,
     describe,
     enter,
     leave,
@@ -17,39 +22,13 @@ from backends.memory_store.entries import (
 from backends.memory_store.forgetting import erase_expired
 from backends.memory_store.likeness import adds_nothing
 from backends.memory_store.partitions import Partition
-from backends.memory_store.schema import ROW_OVERHEAD_BYTES, SEQ_BITS
+from backends.memory_store.schema import SEQ_BITS
 from backends.memory_store.searching import Search, search
-from backends.memory_store.texts import content_hash, draft_digest, once_key, to_json
-from backends.memory_store.vectors import Stored, set_vector
-from backends.messages import Added, MemoryDraft, MemoryQuery, Place
+from backends.memory_store.texts import draft_digest, once_key, to_json
+from backends.messages import Added, MemoryQuery
 
 _KEEP_KEYS_SECONDS = 7 * 86_400.0
 _COMPARED_TO_FOLD = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Addition:
-    """A draft ready to be written.
-
-    Attributes:
-        draft: Its texts are clean.
-        place: Where it goes.
-        id: The public id it gets.
-        embedder: Name of what makes the vector.
-        vector: None where it is still to be made.
-        now: Unix seconds.
-        max_rows: Most memories of the partition.
-        max_bytes: Most bytes of the partition.
-    """
-
-    draft: MemoryDraft
-    place: Place
-    id: str
-    embedder: str
-    vector: Stored | None
-    now: float
-    max_rows: int
-    max_bytes: int
 
 
 class _Space(NamedTuple):
@@ -79,7 +58,7 @@ def add(connection: apsw.Connection, addition: Addition) -> Added:
     targets = [
         (name, _live(connection, space.no, each, addition.now)) for name, each in draft.links
     ]
-    digest = _hash(draft)
+    digest = digest_of(draft)
     known = None if draft.replaces else _same(connection, space, addition, digest)
     if known is None:
         memory = _insert(connection, space, addition, digest)
@@ -228,64 +207,16 @@ def _renew(connection: apsw.Connection, space: _Space, memory: int, addition: Ad
 
 
 def _insert(connection: apsw.Connection, space: _Space, addition: Addition, digest: bytes) -> int:
-    draft = addition.draft
-    tags, source = to_json(sorted({*draft.tags})), to_json(draft.source)
-    data = None if draft.data is None else to_json(draft.data)
-    texts = (draft.content, draft.kind, tags, data or "", source, draft.session, draft.reason)
-    size = sum(len(text.encode()) for text in texts)
-    _check_room(space, size, addition)
-    agent = draft.source.get("agent")
-    memory = space.no << SEQ_BITS | space.next_seq
-    described = Described(
-        id=memory,
-        namespace=space.namespace,
-        content=draft.content,
-        kind=draft.kind,
-        tags=draft.tags,
-        session=draft.session,
-        agent=None if agent is None else str(agent),
-        created=addition.now if draft.created is None else draft.created,
-        expires=draft.expires,
-        importance=draft.importance,
+    row = memory_row(addition, space.no << SEQ_BITS | space.next_seq, space.namespace, digest)
+    check_room(addition, rows=space.rows, size_bytes=space.size_bytes + row.size)
+    insert(connection, "memory", [row])
+    enter(
+        connection,
+        described(addition, row.id, space.namespace),
+        space.embedder,
+        addition.vector,
     )
-    connection.execute(
-        "INSERT INTO memory VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?)",
-        (
-            memory,
-            addition.id,
-            space.namespace,
-            draft.kind,
-            draft.content,
-            tags,
-            data,
-            source,
-            described.created,
-            draft.expires,
-            digest,
-            size,
-            draft.session,
-            draft.importance,
-            draft.reason,
-        ),
-    )
-    enter(connection, described, space.embedder, addition.vector)
-    if addition.vector is not None:
-        set_vector(connection, memory, addition.vector)
-    return memory
-
-
-def _check_room(space: _Space, size: int, addition: Addition) -> None:
-    if space.rows + 1 > addition.max_rows:
-        raise StoreFullError(
-            f"all {addition.max_rows} rows of this memory are taken, older versions included;"
-            " forget some memories first"
-        )
-    wanted = space.size_bytes + size + (space.rows + 1) * ROW_OVERHEAD_BYTES
-    if wanted > addition.max_bytes:
-        raise StoreFullError(
-            f"this memory may hold {addition.max_bytes} bytes and would need {wanted}; forget some"
-            " memories first, or add a shorter one"
-        )
+    return row.id
 
 
 def embedder_number(connection: apsw.Connection, name: str) -> int:
@@ -309,12 +240,6 @@ def _replace(connection: apsw.Connection, space: _Space, memory: int, addition: 
     )
     connection.execute("UPDATE memory SET replaced_by = ? WHERE id = ?", (memory, old))
     leave(connection, space.no, [old])
-    set_vector(connection, old, None)
-
-
-def _hash(draft: MemoryDraft) -> bytes:
-    data = None if draft.data is None else to_json(draft.data)
-    return content_hash(draft.content, draft.kind, data)
 
 
 _SPACE = """

@@ -5,7 +5,6 @@ parts are rows of one table: the facts of its entries, their sketches, and for e
 the entries hold it, in buckets by the word's hash.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
@@ -68,6 +67,12 @@ class Entries:
         )
 
 
+def joined_facts(several: Sequence[Facts]) -> Facts:
+    """Give facts together; as whole words, which copies far faster than field by field."""
+    words = np.concatenate([each.view(np.uint64) for each in several])
+    return words.view(FACTS)
+
+
 def joined(several: Sequence[Entries]) -> Entries:
     """Give the entries of several together."""
     starts = np.cumsum([0, *(len(each.facts) for each in several)])
@@ -77,7 +82,7 @@ def joined(several: Sequence[Entries]) -> Entries:
     )
     order = np.argsort(hashes, kind="stable")
     return Entries(
-        np.concatenate([each.facts for each in several]),
+        joined_facts([each.facts for each in several]),
         np.concatenate([each.sketches for each in several], axis=1),
         hashes[order],
         positions[order],
@@ -93,7 +98,7 @@ class Bucket(NamedTuple):
 
     def holding(self, word: int) -> Positions:
         """Give the entries that hold a word."""
-        index = int(np.searchsorted(self.hashes, np.uint32(word)))
+        index = int(self.hashes.searchsorted(np.uint32(word)))
         if index == len(self.hashes) or self.hashes[index] != word:
             return self.positions[:0]
         return self.positions[self.ends[index - 1] if index else 0 : self.ends[index]]
@@ -146,9 +151,11 @@ def read_blocks(
 
 def read_parts(connection: apsw.Connection, parts: Iterable[int]) -> Iterator[tuple[int, bytes]]:
     """Give parts of blocks with their numbers, one after the other."""
-    listed = json.dumps(sorted(parts))
+    wanted = np.array(sorted(parts), np.int64)
+    if not len(wanted):
+        return
     rows = connection.execute(
-        "SELECT id, content FROM part WHERE id IN (SELECT value FROM json_each(?))", (listed,)
+        "SELECT id, content FROM carray(?) CROSS JOIN part ON id = value", (apsw.carray(wanted),)
     )
     yield from cast("Iterator[tuple[int, bytes]]", rows)
 

@@ -4,18 +4,18 @@ An entry is never changed. Where something of it changes, it leaves and the memo
 """
 
 import json
+import math
+import struct
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 import apsw
 import numpy as np
 
-from backends.database import fetch, fetch_one
+from backends.database import Value, fetch, fetch_one
 from backends.memory_store.blocks import (
     FACTS,
     Entries,
-    Facts,
     delete_block,
     joined,
     mark_left,
@@ -37,12 +37,15 @@ from backends.memory_store.words import (
 LOOSE_ROWS = 256
 """So many entries of a partition stand alone before they are packed."""
 
-_SMALL_ROWS = 2048
-_LARGE_ROWS = 4096
-_MOST_SMALL = 32
-_LOOK_EVERY = 64
+_LARGE_ROWS = 16_384
+_MOST_ROWS = 1 << 16  # positions in a block have 16 bits
+LOOK_EVERY = 64
+"""After so many additions it is seen whether there is something to pack."""
+
 _TOGETHER_SECONDS = 600.0
 _LOOSELY_TOGETHER = 0.6
+
+_FACTS = struct.Struct("<4I2d2f")
 
 
 class Described(NamedTuple):
@@ -85,28 +88,43 @@ def describe(connection: apsw.Connection, memory: int) -> Described | None:
     )
 
 
+class Said(NamedTuple):
+    """What is known of a memory to tell whether it was said right before another."""
+
+    id: int
+    namespace: int
+    session: str | None
+    agent: str | None
+    created: float
+
+
+def is_said_after(memory: Described, last: "Said | Described") -> bool:
+    """Whether a memory without a session follows the one added last to its partition.
+
+    What the same agent adds within some minutes belongs together: turns of a conversation, or the
+    pieces of a document.
+    """
+    return (
+        memory.namespace == last.namespace
+        and last.session == ""
+        and abs(last.created - memory.created) <= _TOGETHER_SECONDS
+        and memory.agent == last.agent
+    )
+
+
 def said_before(connection: apsw.Connection, memory: Described) -> int:
     """Give the seq of what was said right before a memory, or 0.
 
-    Within a session that is its last memory. Without one, what the same agent added within some
-    minutes belongs together too: turns of a conversation, or the pieces of a document.
+    Within a session that is its last memory; without one see `is_said_after`.
     """
     if memory.session:
         row = fetch_one(connection, _LAST_IN_SESSION, (memory.namespace, memory.session, memory.id))
+        found = 0 if row is None or row[0] is None else int(row[0])
     else:
-        row = fetch_one(
-            connection,
-            _ADDED_BEFORE,
-            {
-                "id": memory.id,
-                "first": memory.id >> SEQ_BITS << SEQ_BITS,
-                "namespace": memory.namespace,
-                "created": memory.created,
-                "agent": memory.agent,
-                "seconds": _TOGETHER_SECONDS,
-            },
-        )
-    return 0 if row is None or row[0] is None else int(row[0]) & (1 << SEQ_BITS) - 1
+        first = memory.id >> SEQ_BITS << SEQ_BITS
+        row = fetch_one(connection, _ADDED_BEFORE, (first, memory.id - 1))
+        found = 0 if row is None or not is_said_after(memory, last := Said(*row)) else last.id
+    return found & (1 << SEQ_BITS) - 1
 
 
 _LAST_IN_SESSION = """
@@ -114,25 +132,23 @@ SELECT max(id) FROM memory WHERE namespace = ? AND session = ? AND session <> ''
 """
 
 _ADDED_BEFORE = """
-SELECT id FROM (SELECT * FROM memory WHERE id < :id AND id > :first ORDER BY id DESC LIMIT 1)
-WHERE namespace = :namespace AND session = '' AND abs(created - :created) <= :seconds
-      AND source ->> 'agent' IS :agent
+SELECT id, namespace, session, source ->> 'agent', created FROM memory
+WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1
 """
 
 
-def facts_of(connection: apsw.Connection, memory: Described) -> Facts:
-    """Give the facts of an entry; its length is that of its words."""
-    record = (
+def facts_of(memory: Described, before: int) -> bytes:
+    """Give the facts of an entry, as `FACTS`; its length is that of its words."""
+    return _FACTS.pack(
         memory.id & (1 << SEQ_BITS) - 1,
         memory.namespace,
-        said_before(connection, memory),
+        before,
         len(memory.content.split()),
         memory.created,
-        np.inf if memory.expires is None else memory.expires,
+        math.inf if memory.expires is None else memory.expires,
         memory.importance,
         1.0 if memory.session else _LOOSELY_TOGETHER,
     )
-    return np.array([record], FACTS)
 
 
 def words_of(connection: apsw.Connection, memory: Described) -> bytes:
@@ -142,31 +158,43 @@ def words_of(connection: apsw.Connection, memory: Described) -> bytes:
     labels.extend(("tag", tag) for tag in memory.tags)
     if memory.session:
         labels.append(("session", memory.session))
-    hashes = [label_hash(of, label) for of, label in labels]
-    return packed_hashes(chain(map(word_hash, set(stems(connection, text))), hashes))
+    hashes = {label_hash(of, label) for of, label in labels}
+    return packed_hashes(hashes | {word_hash(stem) for stem in stems(connection, text)})
 
 
 def enter(
     connection: apsw.Connection, memory: Described, embedder: int, vector: Stored | None
 ) -> None:
     """Let searches see a memory. Without a vector it is still to be made."""
-    connection.execute(
-        "INSERT INTO entry VALUES(?, ?, ?, ?, ?)",
-        (
-            memory.id,
-            0 if vector is None else embedder,
-            facts_of(connection, memory).tobytes(),
-            b"" if vector is None else vector.sketch,
-            words_of(connection, memory),
-        ),
+    before = said_before(connection, memory)
+    row = entry_of(connection, memory, before=before, embedder=embedder, vector=vector)
+    connection.execute("INSERT INTO entry VALUES(?, ?, ?, ?, ?, ?)", row)
+
+
+def entry_of(
+    connection: apsw.Connection,
+    memory: Described,
+    *,
+    before: int,
+    embedder: int,
+    vector: Stored | None,
+) -> tuple[Value, ...]:
+    """Give the row of a memory's entry; `before` is what `said_before` gives."""
+    return (
+        memory.id,
+        0 if vector is None else embedder,
+        facts_of(memory, before),
+        b"" if vector is None else vector.sketch,
+        words_of(connection, memory),
+        b"" if vector is None else vector.components,
     )
 
 
 def leave(connection: apsw.Connection, space: int, memories: Sequence[int]) -> None:
     """Take memories out of every search; what the index knows of them goes with `repack`."""
-    connection.execute(
-        "DELETE FROM entry WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(memories),)
-    )
+    listed = (json.dumps(memories),)
+    connection.execute("DELETE FROM vector WHERE id IN (SELECT value FROM json_each(?))", listed)
+    connection.execute("DELETE FROM entry WHERE id IN (SELECT value FROM json_each(?))", listed)
     if connection.changes() == len(memories):
         return
     seqs = np.array(memories, np.int64) & (1 << SEQ_BITS) - 1
@@ -180,7 +208,7 @@ def leave(connection: apsw.Connection, space: int, memories: Sequence[int]) -> N
 
 def pack_some(connection: apsw.Connection, memory: int) -> None:
     """Pack a partition's entries now and then, as memories are added to it."""
-    if memory % _LOOK_EVERY == 0:
+    if memory % LOOK_EVERY == 0:
         pack(connection, memory >> SEQ_BITS)
 
 
@@ -192,6 +220,11 @@ def pack(connection: apsw.Connection, space: int, *, least: int = LOOSE_ROWS) ->
     if row[0] < least:
         return
     rows = fetch(connection, f"{LOOSE} ORDER BY id", ids)
+    connection.execute(
+        "INSERT OR REPLACE INTO vector SELECT id, components FROM entry"
+        " WHERE id BETWEEN ? AND ? AND components <> x''",
+        ids,
+    )
     connection.execute("DELETE FROM entry WHERE id BETWEEN ? AND ?", ids)
     for embedder, loose in by_embedder(rows).items():
         write_block(connection, space, embedder, packed(loose))
@@ -257,19 +290,22 @@ def repack(connection: apsw.Connection, limit: int) -> int:
 
 
 def _merge(connection: apsw.Connection, space: int, embedder: int) -> None:
+    """Make one of the newest blocks once none of them is more than a fourth of all, and so on."""
     rows = fetch(
         connection,
-        "SELECT no, rows FROM block WHERE space = ? AND embedder = ? AND rows < ? ORDER BY no",
-        (space, embedder, _SMALL_ROWS),
+        "SELECT no, rows FROM block WHERE space = ? AND embedder = ? AND rows < ? ORDER BY no DESC",
+        (space, embedder, _LARGE_ROWS),
     )
-    total, chosen = 0, list[int]()
-    for no, count in rows:
-        chosen.append(no)
+    merged = total = 0
+    for number, (_, count) in enumerate(rows, 1):
         total += count
-        if total >= _LARGE_ROWS:
+        if total > _MOST_ROWS:
             break
-    if total < _LARGE_ROWS and len(chosen) < _MOST_SMALL:
+        if count <= total // 4:
+            merged = number
+    if not merged:
         return
+    chosen = [no for no, _ in rows[:merged]]
     marks = ", ".join("?" * len(chosen))
     blocks = read_blocks(connection, f"no IN ({marks})", chosen)
     entries = joined([read_entries(connection, block) for block in blocks])

@@ -4,7 +4,7 @@ Positions count over all partitions together. What is out of reach, has left or 
 position too but never counts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import apsw
@@ -17,6 +17,7 @@ from backends.memory_store.blocks import (
     Block,
     Bucket,
     Facts,
+    joined_facts,
     read_blocks,
     read_parts,
     to_bucket,
@@ -25,13 +26,15 @@ from backends.memory_store.blocks import (
 from backends.memory_store.entries import LOOSE, Loose, by_embedder
 from backends.memory_store.partitions import Partition
 from backends.memory_store.schema import SEQ_BITS
-from backends.memory_store.vectors import Probe
+from backends.memory_store.vectors import Probe, Sketches
 from backends.memory_store.words import Hashes, label_hash
 from backends.messages import MemoryQuery
 from backends.text import well_formed
 
 Positions = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+
+_HELD_AT_ONCE = 8192
 
 FARTHEST = np.iinfo(np.uint16).max
 
@@ -67,10 +70,9 @@ class _Loose:
         found = np.flatnonzero(self._hashes == word)
         return np.searchsorted(self._ends, found, side="right") + self.start
 
-    def costs(self, probe: Probe) -> NDArray[np.uint16]:
-        """Estimate how far each is from a query."""
-        rows = np.frombuffer(self._sketches, np.uint64).reshape(len(self.facts), -1)
-        return probe.costs(np.ascontiguousarray(rows.T))
+    def sketches(self) -> Sketches:
+        """Give their sketches."""
+        return np.frombuffer(self._sketches, np.uint64).reshape(len(self.facts), -1).T
 
 
 class Index:
@@ -80,6 +82,7 @@ class Index:
         size: Entries, the living and the others.
         facts: One record each.
         is_live: They are within reach, have not left and have not expired.
+        is_loose: They stand alone.
     """
 
     def __init__(
@@ -104,12 +107,18 @@ class Index:
                 self._loose.append(loose := _Loose(self.size, embedder, own))
                 self._append(loose.facts, facts)
                 live.append(np.ones(len(own), np.bool_))
-        self.facts: Facts = np.concatenate(facts)
+        self.facts = joined_facts(facts)
+        self.is_loose = np.zeros(self.size, np.bool_)
+        for loose in self._loose:
+            self.is_loose[loose.start : loose.start + len(loose.facts)] = True
         self.is_live: Mask = np.concatenate(live) & (self.facts["expires"] > now)
         ends = [*starts[1:], self.size]
         for start, end, partition in zip(starts, ends, partitions, strict=False):
             namespaces = self.facts["namespace"][start:end]
-            self.is_live[start:end] &= np.isin(namespaces, partition.namespaces)
+            within = np.zeros(end - start, np.bool_)
+            for namespace in partition.namespaces:
+                within |= namespaces == namespace
+            self.is_live[start:end] &= within
         self._starts = np.array(starts, np.int64)
         self._bases = np.array([each.space << SEQ_BITS for each in partitions], np.int64)
 
@@ -123,15 +132,17 @@ class Index:
 
     def holding(self, word: int) -> Positions:
         """Give the living entries that hold a word."""
-        found = [each.holding(word) for each in self._loose]
+        holders: Positions = np.concatenate([np.empty(0, np.int64), *self._holding(word)])
+        living: Positions = holders[self.is_live[holders]]
+        return living
+
+    def _holding(self, word: int) -> Iterator[Positions]:
+        for loose in self._loose:
+            yield loose.holding(word)
         for start, block in self._packed:
             positions = self._buckets[block.words_part(word)].holding(word)
             if len(positions):
-                found.append(positions + np.int64(start))
-        if not found:
-            return np.empty(0, np.int64)
-        holders = np.concatenate(found)
-        return holders[self.is_live[holders]]
+                yield positions + np.int64(start)
 
     def passing(self, query: MemoryQuery) -> Mask:
         """Give who lives and passes the query's filters."""
@@ -145,7 +156,8 @@ class Index:
         for words in alternatives:
             holds = np.zeros(self.size, np.bool_)
             for word in words:
-                holds[self.holding(word)] = True
+                for holders in self._holding(word):
+                    holds[holders] = True
             mask &= holds
         if query.since is not None:
             mask &= self.facts["created"] >= query.since
@@ -153,10 +165,21 @@ class Index:
             mask &= self.facts["created"] < query.until
         return mask
 
-    def costs(self, components: bytes, embedder: int) -> NDArray[np.uint16]:
-        """Estimate how far each entry's vector is; `FARTHEST` where there is none to compare."""
+    def costs(self, components: bytes, embedder: int, among: Mask) -> NDArray[np.uint16]:
+        """Estimate how far some entries' vectors are; `FARTHEST` for all that have none."""
         probe = Probe(components)
         found = np.full(self.size, FARTHEST, np.uint16)
+        held: list[tuple[Positions, Sketches]] = []
+        for start, sketches in self._sketches(embedder):
+            chosen = among[start : start + sketches.shape[1]].nonzero()[0]
+            is_all = len(chosen) == sketches.shape[1]
+            held.append((chosen + start, sketches if is_all else sketches.take(chosen, axis=1)))
+            if sum(len(positions) for positions, _ in held) >= _HELD_AT_ONCE:
+                _hold(probe, held, found)
+        _hold(probe, held, found)
+        return found
+
+    def _sketches(self, embedder: int) -> Iterator[tuple[int, Sketches]]:
         packed = {
             each.block.sketches_part: each
             for each in self._packed
@@ -164,12 +187,10 @@ class Index:
         }
         for part, content in read_parts(self._connection, packed):
             start, block = packed[part]
-            rows = len(block.facts)
-            found[start : start + rows] = probe.costs(to_sketches(content, rows))
+            yield start, to_sketches(content, len(block.facts))
         for loose in self._loose:
             if loose.embedder == embedder:
-                found[loose.start : loose.start + len(loose.facts)] = loose.costs(probe)
-        return found
+                yield loose.start, loose.sketches()
 
     def ids(self, positions: Positions) -> NDArray[np.int64]:
         """Give the ids of some entries' memories."""
@@ -195,6 +216,14 @@ class Index:
     def _append(self, facts: Facts, to: list[Facts]) -> None:
         self.size += len(facts)
         to.append(facts)
+
+
+def _hold(probe: Probe, held: list[tuple[Positions, Sketches]], found: NDArray[np.uint16]) -> None:
+    """Hold a query against sketches; together, since each time has its price."""
+    if held:
+        positions, sketches = zip(*held, strict=True)
+        found[np.concatenate(positions)] = probe.costs(np.concatenate(sketches, axis=1))
+        held.clear()
 
 
 def _successions(facts: Facts, is_live: Mask, chosen: Positions) -> Successions:

@@ -6,15 +6,14 @@ The Probabilistic Relevance Framework: BM25 and Beyond, 2009. Texts are short, s
 once however often it stands in one.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import apsw
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.database import fetch
 from backends.memory_store.index import FARTHEST, Index, Mask, Positions
 from backends.memory_store.vectors import Stored
 from backends.memory_store.words import search_words, stems, word_hash
@@ -23,13 +22,15 @@ from backends.messages import MemoryQuery
 MOST_HITS = 1000
 
 _CANDIDATES = 100
-_LEAST_COMPARED = 256
+_LEAST_COMPARED = 100
 _MOST_COMPARED = 6000
-_COMPARED_SHARE = 50  # one of so many
+_COMPARED_SHARE = 100  # one of so many
 SPREADING = 50  # of the best, that give some of their score to their neighbours
 HALF_LIFE_SECONDS = 30 * 86_400.0
 
 Scores = NDArray[np.float64]
+
+_UNKNOWN = -2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,7 @@ def rank(
         weights[~passing] = 0
         by_words = _largest(weights, room)
     if vector is not None and vector.components:
-        costs = index.costs(vector.components, embedder)
-        costs[~passing] = FARTHEST
+        costs = index.costs(vector.components, embedder, passing)
         nearest = _nearest(costs, cosines, room)
     chosen = np.union1d(by_words, nearest)
     if not len(chosen):
@@ -151,18 +151,39 @@ class _Cosines:
     def __init__(self, connection: apsw.Connection, index: Index, vector: Stored | None) -> None:
         self._connection = connection
         self._index = index
-        self._components = b"" if vector is None else vector.components
-        self._known: dict[int, float] = {}
+        self._vector = _unit(b"" if vector is None else vector.components)
+        self._known: Scores = np.full(index.size, _UNKNOWN)
 
     def of(self, positions: Positions) -> Scores:
         """Give cosines from 0 to 1; -1 where there is no vector."""
-        ids: list[int] = self._index.ids(positions).tolist()
-        unknown = [each for each in ids if each not in self._known]
-        if unknown and self._components:
-            bindings = (self._components, json.dumps(unknown))
-            self._known |= dict(fetch(self._connection, _COSINES, bindings))
-        found = np.array([self._known.get(each, -2.0) for each in ids])
-        return np.where(found == -2.0, -1.0, np.clip(found, 0.0, 1.0))
+        unknown = positions[self._known[positions] == _UNKNOWN]
+        if len(unknown):
+            self._known[unknown] = -1.0
+            is_loose = self._index.is_loose[unknown]
+            self._compare(_PACKED, unknown[~is_loose])
+            self._compare(_LOOSE, unknown[is_loose])
+        found: Scores = self._known[positions]
+        return found
+
+    def _compare(self, sql: str, positions: Positions) -> None:
+        ids, size = self._index.ids(positions), len(self._vector)
+        rows: list[tuple[Any, ...]] = []
+        if size and len(ids):
+            rows = self._connection.execute(sql, (apsw.carray(ids), size)).fetchall()
+        if not rows:
+            return
+        found, components = zip(*rows, strict=True)
+        vectors = np.frombuffer(b"".join(components), np.int8).astype(np.float32)
+        vectors = vectors.reshape(len(rows), size)
+        alike = vectors @ self._vector / np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        order = np.argsort(ids)
+        self._known[positions[order[ids[order].searchsorted(found)]]] = np.clip(alike, 0.0, 1.0)
+
+
+def _unit(components: bytes) -> NDArray[np.float32]:
+    vector = np.frombuffer(components, np.int8).astype(np.float32)
+    length = np.sqrt(vector @ vector)
+    return vector / np.float32(length or 1.0)
 
 
 class _Fused:
@@ -251,7 +272,9 @@ def _best(index: Index, chosen: Positions, parts: Mapping[str, Scores], most: in
     ]
 
 
-_COSINES = """
-SELECT id, 1 - vec_distance_cosine(vec_int8(components), vec_int8(?))
-FROM vector WHERE id IN (SELECT value FROM json_each(?))
+_PACKED = """
+SELECT id, components FROM carray(?) CROSS JOIN vector ON id = value WHERE length(components) = ?
+"""
+_LOOSE = """
+SELECT id, components FROM carray(?) CROSS JOIN entry ON id = value WHERE length(components) = ?
 """

@@ -194,3 +194,11 @@ CREATE INDEX block_space ON block(space);
 CREATE INDEX block_gone ON block(no) WHERE gone > 0;
 CREATE TABLE part(id INTEGER PRIMARY KEY, content BLOB NOT NULL) STRICT; -- block << 8 | part
 """
+
+VERSION_3 = """
+-- A vector stands with its entry, and in `vector` once that is packed: one page less to write.
+ALTER TABLE entry ADD COLUMN components BLOB NOT NULL DEFAULT x'';
+UPDATE entry SET components =
+    coalesce((SELECT components FROM vector WHERE vector.id = entry.id), x'');
+DELETE FROM vector WHERE id IN (SELECT id FROM entry);
+"""

@@ -54,16 +54,22 @@ def search(
             connection, index, query, asked.vector, embedder=embedder, most=most, now=asked.now
         )
     shown = Shown(connection, partitions, asked.now)
+    hits = list[Hit]()
+    for part in (chosen[:room], chosen[room:]):
+        if len(hits) < room:
+            hits += _hits(shown, part, query)
+            hits = without_repeats(hits) if query.distinct else hits
+    hits = pack(hits[:room], query.max_tokens)
+    return tuple(hits + shown.linked(hits, steps=query.links, most=room))
+
+
+def _hits(shown: "Shown", chosen: Sequence[Ranked], query: MemoryQuery) -> list[Hit]:
     found = shown.hits([each.id for each in chosen])
-    hits = [
+    return [
         replace(found[each.id], score=each.score, why=each.why if query.explain else None)
         for each in chosen
         if each.id in found and is_wanted(found[each.id], query)
     ]
-    if query.distinct:
-        hits = without_repeats(hits)
-    hits = pack(hits[:room], query.max_tokens)
-    return tuple(hits + shown.linked(hits, steps=query.links, most=room))
 
 
 def is_wanted(hit: Hit, query: MemoryQuery) -> bool:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 import anyio
 import anyio.to_thread
@@ -12,7 +13,9 @@ import apsw
 
 from backends.database import Database, fetch, fetch_one
 from backends.errors import StoreFullError
-from backends.memory_store.adding import Addition, add, embedder_number
+from backends.memory_store.adding import embedder_number
+from backends.memory_store.adding_together import add_all
+from backends.memory_store.additions import Addition
 from backends.memory_store.entries import describe, enter, leave, pack, repack, stale_memories
 from backends.memory_store.forgetting import erase_expired, forget, scrub
 from backends.memory_store.listing import list_records
@@ -20,7 +23,7 @@ from backends.memory_store.partitions import find_partitions, find_space
 from backends.memory_store.schema import ROW_OVERHEAD_BYTES, SEQ_BITS
 from backends.memory_store.searching import Search, fetch_by_id, search
 from backends.memory_store.text_vectors import TextVectors
-from backends.memory_store.vectors import Stored, quantise, set_vector
+from backends.memory_store.vectors import Stored, quantise
 from backends.messages import (
     Added,
     Hit,
@@ -98,7 +101,7 @@ class SqliteMemoryStore:
             max_rows=max_rows,
             max_bytes=max_bytes,
         )
-        return await self._database.write(lambda connection: add(connection, addition))
+        return await self._database.write_with_others(add_all, addition)
 
     async def search(self, query: MemoryQuery, reach: Sequence[Reach], /) -> tuple[Hit, ...]:
         """Find memories, best first; without an embedder that works, by their words alone.
@@ -233,7 +236,6 @@ def _set_vectors(
             space = memory >> SEQ_BITS
             leave(connection, space, [memory])
             enter(connection, described, number, vector)
-            set_vector(connection, memory, vector)
     for space in {memory >> SEQ_BITS for memory, _ in made}:
         pack(connection, space)
 
@@ -247,6 +249,10 @@ def _cleaned_label(text: str | None) -> str | None:
 
 
 def _cleaned(draft: MemoryDraft) -> MemoryDraft:
+    labels = (draft.kind, draft.session, draft.reason, draft.replaces, draft.idempotency_key)
+    texts = chain((draft.content,), filter(None, labels), draft.tags, *draft.links)
+    if all(map(str.isascii, texts)):
+        return draft
     return replace(
         draft,
         content=well_formed(draft.content),

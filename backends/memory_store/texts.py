@@ -9,10 +9,12 @@ from backends.text import well_formed
 
 _BYTES_PER_TOKEN = 4
 
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
 
 def to_json(value: object) -> str:
     """Give compact JSON, the same for equal values."""
-    return well_formed(json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True))
+    return well_formed(_JSON.encode(value))
 
 
 def to_json_object(text: str) -> JsonObject:

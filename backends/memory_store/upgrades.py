@@ -4,22 +4,30 @@ import apsw
 
 from backends.database import Component, fetch
 from backends.memory_store.entries import LOOSE_ROWS, describe, enter, pack
-from backends.memory_store.schema import SEQ_BITS, VERSION_1, VERSION_2
+from backends.memory_store.schema import SEQ_BITS, VERSION_1, VERSION_2, VERSION_3
 from backends.memory_store.vectors import Stored
 
 
-def _to_version_2(connection: apsw.Connection) -> None:
-    """Enter every memory into the index of blocks, which SQL alone cannot fill."""
-    connection.execute(VERSION_2)
-    rows = fetch(connection, "SELECT id, embedder, sketch FROM entry_1 ORDER BY id")
-    for number, (memory, embedder, sketch) in enumerate(rows, 1):
+def _to_version_3(connection: apsw.Connection) -> None:
+    """Enter every memory of version 1 into the index of blocks, which SQL alone cannot fill."""
+    connection.execute(VERSION_3)
+    if not connection.table_exists("main", "entry_1"):
+        return
+    rows = fetch(connection, _ENTRIES_1)
+    for number, (memory, embedder, sketch, components) in enumerate(rows, 1):
         described = describe(connection, memory)
         assert described is not None
-        vector = None if sketch is None else Stored(b"", sketch + bytes(-len(sketch) % 8))
+        vector = (
+            None if sketch is None else Stored(components or b"", sketch + bytes(-len(sketch) % 8))
+        )
         enter(connection, described, embedder or 0, vector)
         if number % LOOSE_ROWS == 0:
             pack(connection, memory >> SEQ_BITS)
     connection.execute("DROP TABLE entry_1; DROP TABLE tag; DROP TABLE fts; DROP TABLE leaving")
 
 
-MEMORY_STORE = Component("memory_store", (VERSION_1, _to_version_2))
+MEMORY_STORE = Component("memory_store", (VERSION_1, VERSION_2, _to_version_3))
+
+_ENTRIES_1 = """
+SELECT id, embedder, sketch, components FROM entry_1 LEFT JOIN vector USING (id) ORDER BY id
+"""

@@ -9,7 +9,6 @@ keeps the asymmetric estimate.
 
 from typing import NamedTuple
 
-import apsw
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,11 +34,12 @@ class Stored(NamedTuple):
 
 def quantise(vector: NDArray[np.float32]) -> Stored:
     """Give a vector as it is stored."""
-    largest = float(np.abs(vector).max(initial=0.0))
+    sketch = _bits(vector > 0)
+    largest = float(max(vector.max(initial=0.0), -vector.min(initial=0.0)))
     if not 0.0 < largest < np.inf:
-        return Stored(b"", _bits(vector > 0))
+        return Stored(b"", sketch)
     components: NDArray[np.int8] = np.rint(vector * (127 / largest)).astype(np.int8)
-    return Stored(components.tobytes(), _bits(vector > 0))
+    return Stored(components.tobytes(), sketch)
 
 
 class Probe:
@@ -61,14 +61,6 @@ class Probe:
             counted = np.bitwise_count(np.bitwise_and(differ, words, out=chosen))
             total += counted.sum(axis=0, dtype=np.uint16) << plane
         return total
-
-
-def set_vector(connection: apsw.Connection, memory: int, vector: Stored | None) -> None:
-    """Write the components of a memory's vector, in place of those it had."""
-    if vector is None or not vector.components:
-        connection.execute("DELETE FROM vector WHERE id = ?", (memory,))
-        return
-    connection.execute("INSERT OR REPLACE INTO vector VALUES(?, ?)", (memory, vector.components))
 
 
 def _bits(bits: NDArray[np.bool_]) -> bytes:

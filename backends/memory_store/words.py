@@ -6,9 +6,10 @@ beside the words; whoever filters by them compares the label itself before it an
 
 import datetime
 import re
-import struct
+import sys
 import zlib
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Sequence, Set
 from functools import lru_cache
 from typing import Literal, cast
 
@@ -76,7 +77,6 @@ def stems(connection: apsw.Connection, text: str) -> list[str]:
     return cast("list[str]", found)
 
 
-@lru_cache(maxsize=1 << 16)
 def word_hash(stem: str) -> int:
     """Give the hash of a stem."""
     return zlib.crc32(stem.encode())
@@ -98,7 +98,9 @@ def _day_words(day: int) -> str:
     return f"{date:%Y-%m-%d %B %A}"
 
 
-def packed_hashes(hashes: Iterable[int]) -> bytes:
-    """Give hashes as they are stored, each once and in order."""
-    each = sorted({*hashes})
-    return struct.pack(f"<{len(each)}I", *each)
+def packed_hashes(hashes: Set[int]) -> bytes:
+    """Give hashes as they are stored, in order."""
+    each = array("I", sorted(hashes))
+    if sys.byteorder == "big":
+        each.byteswap()
+    return each.tobytes()

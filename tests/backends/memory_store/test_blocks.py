@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.database import fetch
-from backends.memory_store.adding import Addition, add
+from backends.memory_store.adding import add
+from backends.memory_store.additions import Addition
 from backends.memory_store.vectors import Probe, quantise
 from backends.messages import MemoryDraft, MemoryQuery, Selection
 from backends.protocols import Vectors

@@ -1,0 +1,131 @@
+"""What an addition to the memories writes, worked out without the database."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from backends.errors import StoreFullError
+from backends.memory_store.entries import Described
+from backends.memory_store.schema import ROW_OVERHEAD_BYTES
+from backends.memory_store.texts import content_hash, to_json
+from backends.memory_store.vectors import Stored
+from backends.messages import MemoryDraft, Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addition:
+    """A draft ready to be written.
+
+    Attributes:
+        draft: Its texts are clean.
+        place: Where it goes.
+        id: The public id it gets.
+        embedder: Name of what makes the vector.
+        vector: None where it is still to be made.
+        now: Unix seconds.
+        max_rows: Most memories of the partition.
+        max_bytes: Most bytes of the partition.
+    """
+
+    draft: MemoryDraft
+    place: Place
+    id: str
+    embedder: str
+    vector: Stored | None
+    now: float
+    max_rows: int
+    max_bytes: int
+
+
+class Row(NamedTuple):
+    """A memory as its table keeps it."""
+
+    id: int
+    public: str
+    namespace: int
+    kind: str
+    content: str
+    tags: str
+    data: str | None
+    source: str
+    created: float
+    expires: float | None
+    hash: bytes
+    size: int
+    replaced_by: None
+    session: str
+    importance: float
+    reason: str
+
+
+def memory_row(addition: Addition, memory: int, namespace: int, digest: bytes) -> Row:
+    """Give the row of a new memory."""
+    draft = addition.draft
+    tags, source = to_json(sorted({*draft.tags})), to_json(draft.source)
+    data = None if draft.data is None else to_json(draft.data)
+    texts = (draft.content, draft.kind, tags, data or "", source, draft.session, draft.reason)
+    return Row(
+        id=memory,
+        public=addition.id,
+        namespace=namespace,
+        kind=draft.kind,
+        content=draft.content,
+        tags=tags,
+        data=data,
+        source=source,
+        created=_created(addition),
+        expires=draft.expires,
+        hash=digest,
+        size=sum(map(len, map(str.encode, texts))),
+        replaced_by=None,
+        session=draft.session,
+        importance=draft.importance,
+        reason=draft.reason,
+    )
+
+
+def described(addition: Addition, memory: int, namespace: int) -> Described:
+    """Give what the entry of a new memory describes."""
+    draft = addition.draft
+    agent = draft.source.get("agent")
+    return Described(
+        id=memory,
+        namespace=namespace,
+        content=draft.content,
+        kind=draft.kind,
+        tags=draft.tags,
+        session=draft.session,
+        agent=None if agent is None else str(agent),
+        created=_created(addition),
+        expires=draft.expires,
+        importance=draft.importance,
+    )
+
+
+def check_room(addition: Addition, *, rows: int, size_bytes: int) -> None:
+    """Refuse an addition whose partition holds so many rows, and so many bytes with it.
+
+    Raises:
+        StoreFullError: It would be too much.
+    """
+    if rows + 1 > addition.max_rows:
+        raise StoreFullError(
+            f"all {addition.max_rows} rows of this memory are taken, older versions included;"
+            " forget some memories first"
+        )
+    wanted = size_bytes + (rows + 1) * ROW_OVERHEAD_BYTES
+    if wanted > addition.max_bytes:
+        raise StoreFullError(
+            f"this memory may hold {addition.max_bytes} bytes and would need {wanted}; forget some"
+            " memories first, or add a shorter one"
+        )
+
+
+def digest_of(draft: MemoryDraft) -> bytes:
+    """Give the hash by which the same memory is known."""
+    data = None if draft.data is None else to_json(draft.data)
+    return content_hash(draft.content, draft.kind, data)
+
+
+def _created(addition: Addition) -> float:
+    created = addition.draft.created
+    return addition.now if created is None else created
