@@ -14,6 +14,7 @@ from anyio import to_thread
 from aios_mcp.config import Config, ConfigError, resolve_secret
 from aios_mcp.config.core_parts import CorePart, LlamaCorePart, OpenAICorePart, PricePart
 from aios_mcp.config.model import AgentPart, ArgumentPart, ServerPart
+from aios_mcp.config.part import per_minute
 from aios_mcp.directories import Directories, absolute
 from aios_mcp.kernel import Agent, Agents, Allowance, ArgumentRule, Grants, Kernel
 from aios_mcp.kernel.cores import FREE, Core, Cores, Price
@@ -24,19 +25,18 @@ from aios_mcp.kernel.routing import Router
 from aios_mcp.kernel.tokens import load_or_create_key
 from aios_mcp.kernel.tool_catalog import ToolCatalog
 from aios_mcp.local_models import check_room, llama_settings, open_pool
-from aios_mcp.memories import open_memories
+from aios_mcp.memories import COMPONENTS, extracting, open_memories, open_session_parts
 from aios_mcp.model_files import MINILM_FILE, models_dir, resolve_model
 from backends.database import Database, open_database
 from backends.embedding import StaticEmbedder
 from backends.errors import StoreError
-from backends.journal import JOURNAL, SqliteJournal
+from backends.journal import SqliteJournal
 from backends.llama_cpp import (
     LlamaSettings,
     ModelPool,
     open_llama_core,
     open_llama_embedder,
 )
-from backends.memory_store import MEMORY_STORE
 from backends.protocols import Embedder, LLMCore, ToolServer
 from backends.tool_servers import HttpServer, StdioServer, open_tool_server
 from scheduler import Scheduler, SchedulerDriver
@@ -80,17 +80,18 @@ async def open_kernel(config: Config, base: Path | None = None) -> AsyncGenerato
     directories = Directories.of(config, base or Path.cwd())
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
-            open_database(directories.data / "aios.db", (JOURNAL, MEMORY_STORE))
+            open_database(directories.data / "aios.db", COMPONENTS)
         )
         journal = SqliteJournal(database, now=_wall_clock)
         await journal.recover()
         token_key = load_or_create_key(directories.data)
         agents = _agents(config, directories, token_key)
-        embedder = await open_embedder(stack, config, directories)
+        sessions = await open_session_parts(config, database, agents, now=_wall_clock)
+        pool = await to_thread.run_sync(open_pool, config.limits)
+        embedder = await open_embedder(stack, config, directories, pool)
         memories = await open_memories(
             stack, config, directories, database, embedder, now=_wall_clock, new_id=_new_id
         )
-        pool = await to_thread.run_sync(open_pool, config.limits)
         cores = [
             await _open_core(stack, name, part, config, directories, pool)
             for name, part in config.cores.items()
@@ -118,7 +119,10 @@ async def open_kernel(config: Config, base: Path | None = None) -> AsyncGenerato
             kinds=Kinds({name: part.json_schema() for name, part in config.memory.kinds.items()}),
             shares={name: part.share for name, part in config.agents.items()},
             router=Router(prefer=config.router.prefer, spill_seconds=config.router.spill_seconds),
+            working=sessions.working,
+            extraction=sessions.extraction,
         )
+        await stack.enter_async_context(extracting(sessions.extraction, kernel))
         yield App(
             kernel=kernel,
             agents=agents,
@@ -226,10 +230,11 @@ def _agent(name: str, part: AgentPart, base: Path) -> Agent:
             tokens_per_day=part.llm.tokens_per_day,
             micro_usd_per_day=_micro(part.llm.usd_per_day),
             micro_usd_per_call=_micro(part.llm.usd_per_call),
-            calls_per_minute=None if part.rate is None else int(part.rate.partition("/")[0]),
+            calls_per_minute=per_minute(part.rate),
             generations_at_once=part.llm.concurrency,
             memory_rows=part.memory.max_rows,
             memory_bytes=round(part.memory.max_mb * 1e6),
+            adds_per_minute=per_minute(part.memory.add_rate),
         ),
     )
 
@@ -312,12 +317,17 @@ def _secret(key: str, reference: str | None, directories: Directories) -> str | 
 
 
 async def open_embedder(
-    stack: AsyncExitStack, config: Config, directories: Directories
+    stack: AsyncExitStack,
+    config: Config,
+    directories: Directories,
+    pool: ModelPool | None = None,
 ) -> Embedder:
     """Open the embedder that the configuration chooses; the stack closes it.
 
+    A local one is never moved out of memory: the pool, where there is one, keeps room for it.
+
     Raises:
-        ConfigError: Its model is not there.
+        ConfigError: Its model is not there, or does not fit.
     """
     wanted = config.memory.embedder
     if wanted in config.embedders:
@@ -329,6 +339,10 @@ async def open_embedder(
     with _named("memory.embedder"):
         model = resolve_model(spec, cache_dir=directories.cache, base=directories.base)
     settings = LlamaSettings(model=model, name=model.stem, cache_dir=directories.cache)
+    if pool is not None:
+        with _named("memory.embedder"):
+            plan = await to_thread.run_sync(check_room, settings, pool)
+        stack.enter_context(pool.set_aside(plan.total_bytes))
     return await stack.enter_async_context(open_llama_embedder(settings))
 
 

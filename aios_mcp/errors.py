@@ -5,6 +5,7 @@
   - NotPermittedError       no grant, or no such thing: both read the same
   - RateLimitedError        too many calls per minute
   - BudgetExceededError     tokens or dollars of the period are used up
+  - QuotaExceededError      too many memories added per minute
   - NotFoundError           nothing of that name or id within reach
   - ConflictError           the idempotency key stands for something else
 
@@ -92,6 +93,21 @@ class BudgetExceededError(KernelError):
         self.left = left
 
 
+class QuotaExceededError(KernelError):
+    """The agent added too many memories.
+
+    Attributes:
+        retry_after_seconds: When the next one will be let in.
+    """
+
+    def __init__(self, agent: str, *, per_minute: int, retry_after_seconds: float) -> None:
+        super().__init__(
+            f"agent {agent!r} may add {per_minute} memories a minute; the next one after"
+            f" {retry_after_seconds} seconds"
+        )
+        self.retry_after_seconds = retry_after_seconds
+
+
 class NotFoundError(KernelError):
     """Nothing of that name or id within the caller's reach."""
 
@@ -126,6 +142,7 @@ _TABLE: tuple[tuple[type[Exception], Code, bool], ...] = (
     (NotPermittedError, "not_permitted", False),
     (RateLimitedError, "rate_limited", True),
     (BudgetExceededError, "budget_exceeded", False),
+    (QuotaExceededError, "quota_exceeded", True),
     (NotFoundError, "not_found", False),
     (ConflictError, "conflict", False),
     (QueueFullError, "busy", True),

@@ -1,14 +1,28 @@
-"""Opens the memory store that the configuration names. Part of the composition root, like `app`."""
+"""Opens the memory store that the configuration names, and what works beside it.
 
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+Part of the composition root, like `app`.
+"""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import NamedTuple
+
+import anyio
 
 from aios_mcp.config import Config, ConfigError, resolve_secret
-from aios_mcp.config.model import MemoryPart
+from aios_mcp.config.memory_parts import MemoryPart
 from aios_mcp.directories import Directories
+from aios_mcp.kernel import Agents, Kernel
+from aios_mcp.kernel.extraction import Extraction, ExtractionRules
+from aios_mcp.kernel.working_memory import WorkingMemory
 from backends.database import Database
-from backends.memory_store import SqliteMemoryStore, keep_in_order
+from backends.journal import JOURNAL
+from backends.memory_store import MEMORY_STORE, SqliteMemoryStore, keep_in_order
 from backends.protocols import Embedder, MemoryStore
+from backends.sessions import SESSIONS, SqliteSessions
+
+COMPONENTS = (JOURNAL, MEMORY_STORE, SESSIONS)
+"""Whose tables stand in the database of the data directory."""
 
 _UPKEEP_SECONDS = 3600.0
 
@@ -52,6 +66,60 @@ async def open_memories(
     )
     await stack.enter_async_context(keep_in_order(shared, every_seconds=_UPKEEP_SECONDS))
     return shared
+
+
+class SessionParts(NamedTuple):
+    """What the kernel does with sessions; no extraction where no agent asks for it."""
+
+    working: WorkingMemory
+    extraction: Extraction | None
+
+
+async def open_session_parts(
+    config: Config, database: Database, agents: Agents, *, now: Callable[[], float]
+) -> SessionParts:
+    """Open what keeps the last exchanges of sessions, without those kept long enough.
+
+    Raises:
+        StoreError: They could not be deleted.
+    """
+    part, extract = config.memory.sessions, config.memory.extract
+    sessions = SqliteSessions(
+        database,
+        now=now,
+        per_session=part.max_turns,
+        per_agent=part.max_in_all,
+        keep_seconds=part.hours * 3600,
+    )
+    await sessions.purge()
+    working = WorkingMemory(
+        sessions, now=now, extracts=extract.agents, seconds=config.limits.memory_seconds
+    )
+    if not extract.agents:
+        return SessionParts(working, None)
+    rules = ExtractionRules(
+        agents=extract.agents,
+        model=extract.model,
+        kinds=extract.kinds,
+        most=extract.max_memories,
+        after_turns=extract.after_turns,
+        idle_seconds=extract.idle_seconds,
+        max_tokens=extract.max_tokens,
+        prompt_tokens=extract.prompt_tokens,
+    )
+    return SessionParts(working, Extraction(sessions, agents, rules))
+
+
+@asynccontextmanager
+async def extracting(work: Extraction | None, kernel: Kernel) -> AsyncGenerator[None]:
+    """Extract memories for the length of the block."""
+    if work is None:
+        yield
+        return
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(work.run, kernel)
+        yield
+        tasks.cancel_scope.cancel()
 
 
 def _password(part: MemoryPart, directories: Directories) -> str | None:

@@ -18,6 +18,7 @@ from backends.messages import (
     CallOpened,
     Completion,
     CoreStatus,
+    Exchange,
     GenerateRequest,
     Hit,
     Hold,
@@ -145,6 +146,57 @@ class MemoryStore(Protocol):
         Raises:
             StoreError: The database could not be read.
         """
+        ...
+
+
+class Sessions(Protocol):
+    """Keeps the last exchanges of each session of each agent, and for some time only."""
+
+    async def keep(self, exchange: Exchange, /, *, extract: bool) -> None:
+        """Keep an exchange; returns after it is durable.
+
+        Args:
+            exchange: What was asked and answered; long texts are cut.
+            extract: It joins the backlog.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        ...
+
+    async def last(self, agent: str, session: str, most: int, /) -> tuple[Exchange, ...]:
+        """Give the last exchanges of a session, oldest first.
+
+        Raises:
+            StoreError: The database could not be read.
+        """
+        ...
+
+
+class Backlog(Protocol):
+    """Exchanges from which memories are still to be extracted. All of it may raise `StoreError`."""
+
+    async def take(self, *, least: int, idle_seconds: float) -> tuple[Exchange, ...]:
+        """Take what waits in one session, oldest first, so that nobody else takes it for a while.
+
+        It is taken again then unless it is settled, three times at most.
+
+        Args:
+            least: So many exchanges have to wait in the session,
+            idle_seconds: or none has come for so long.
+        """
+        ...
+
+    async def put_back(self, exchanges: Sequence[Exchange], /, *, after_seconds: float) -> None:
+        """Let exchanges be taken again later, as if they had not been taken this time."""
+        ...
+
+    async def settle(self, exchanges: Sequence[Exchange], /) -> None:
+        """Let exchanges not be taken any more."""
+        ...
+
+    async def waiting(self, agent: str, /) -> int:
+        """Count the exchanges of an agent that wait to be taken."""
         ...
 
 

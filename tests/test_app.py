@@ -80,7 +80,7 @@ async def test_what_the_file_grants_is_what_the_agent_has(tmp_path: Path) -> Non
 [agents.local]
 tools = ["fs.*"]
 args = [{ tool = "fs.*", path = "path", under = "research" }]
-memory = { read = ["self/*"], max_rows = 7, max_mb = 0.5 }
+memory = { read = ["self/*"], max_rows = 7, max_mb = 0.5, add_rate = "90/min" }
 llm.max_tokens = 9
 llm.tokens_per_day = 100
 llm.usd_per_day = 0.25
@@ -93,6 +93,7 @@ rate = "60/min"
     assert agent.allowance.calls_per_minute == 60
     assert agent.allowance.micro_usd_per_day == 250_000
     assert (agent.allowance.memory_rows, agent.allowance.memory_bytes) == (7, 500_000)
+    assert agent.allowance.adds_per_minute == 90
     assert (agent.allowance.tokens_per_day, agent.allowance.generations_at_once) == (100, 2)
     assert agent.grants.allows_arguments("fs.read", {"path": str(tmp_path / "research" / "a")})
     assert not agent.grants.allows_arguments("fs.read", {"path": str(tmp_path / "other")})

@@ -16,12 +16,13 @@ from aios_mcp.cli.findings import Finding
 from aios_mcp.cli.references import missing_references
 from aios_mcp.config import Config, ConfigError, LoadedConfig
 from aios_mcp.directories import Directories
+from aios_mcp.memories import COMPONENTS
 from backends.database import open_database
 from backends.errors import BackendError, StoreError
-from backends.journal import JOURNAL, SqliteJournal
+from backends.journal import SqliteJournal
 from backends.llama_cpp import LlamaSettings, open_llama_core
 from backends.llama_cpp.machine import read_machine
-from backends.memory_store import MEMORY_STORE, check_memories
+from backends.memory_store import check_memories
 from backends.messages import GenerateRequest, Message, Piece
 
 _DEADLINE_SECONDS = 60.0
@@ -104,7 +105,7 @@ async def _database(path: Path) -> Finding:
     wrong: list[str] = []
     bad = None
     try:
-        async with open_database(path, (JOURNAL, MEMORY_STORE)) as database:
+        async with open_database(path, COMPONENTS) as database:
             wrong = await database.check() or await database.read(check_memories)
             bad = await SqliteJournal(database, now=lambda: 0.0).verify()
     except* StoreError as group:

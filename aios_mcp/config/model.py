@@ -1,10 +1,8 @@
 """What the configuration file may say, as frozen models. Reading the file is `load`'s work."""
 
-import json
 from collections.abc import Collection
 from typing import Literal, Self
 
-import jsonschema
 from pydantic import Field, model_validator
 
 from aios_mcp.config.core_parts import (
@@ -14,7 +12,8 @@ from aios_mcp.config.core_parts import (
     OpenAICorePart,
     RouterPart,
 )
-from aios_mcp.config.part import ADDRESS, POSTGRES, Name, Namespace, Part, Rate, SecretRef
+from aios_mcp.config.memory_parts import AgentMemoryPart, MemoryPart
+from aios_mcp.config.part import ADDRESS, Name, Part, Rate, SecretRef
 
 
 class KernelPart(Part):
@@ -92,53 +91,6 @@ class HttpPart(Part):
     )
 
 
-class KindPart(Part):
-    """`[memory.kinds.NAME]`: what memories of this kind must look like."""
-
-    data_schema: dict[str, object] = Field(
-        description="JSON Schema of the data beside the text, as a table"
-    )
-
-    @model_validator(mode="after")
-    def _is_a_schema(self) -> Self:
-        try:
-            jsonschema.Draft202012Validator.check_schema(self.json_schema())
-        except jsonschema.SchemaError as exc:
-            raise ValueError(f"data_schema is not a JSON Schema: {exc.message}") from exc
-        return self
-
-    def json_schema(self) -> dict[str, object]:
-        """Give the schema with its arrays as lists; the file's are tuples here."""
-        schema: dict[str, object] = json.loads(json.dumps(self.data_schema))
-        return schema
-
-
-class MemoryPart(Part):
-    """`[memory]`."""
-
-    kinds: dict[str, KindPart] = Field(
-        default_factory=dict[str, KindPart], description="Kinds whose data must fit a schema"
-    )
-
-    embedder: str = Field(
-        default="auto",
-        description="auto, minilm, static, the path of an embedding GGUF, or a name of [embedders]",
-    )
-    embeddings_may_leave: bool = Field(
-        default=False, description="Memories may be sent to an endpoint of [embedders]"
-    )
-    url: str | None = Field(
-        default=None,
-        pattern=POSTGRES,
-        description="A PostgreSQL database with pgvector, for kernels that share memories:"
-        " postgresql://USER@HOST:PORT/DATABASE; without it they stand in the data directory",
-    )
-    password: SecretRef | None = Field(
-        default=None, description="For url, as env:VARIABLE or file:PATH"
-    )
-    connections: int = Field(default=8, ge=1, le=64, description="For url: open at once")
-
-
 class SchedulerPart(Part):
     """`[scheduler]`."""
 
@@ -193,21 +145,6 @@ class ArgumentPart(Part):
         if sum(test is not None for test in tests) != 1:
             raise ValueError("needs exactly one of: under, eq, one_of, glob, max")
         return self
-
-
-class AgentMemoryPart(Part):
-    """`memory` of an agent: namespaces such as self/*, shared, team/alpha."""
-
-    read: tuple[Namespace, ...] = Field(default=(), description="Namespaces it may search")
-    write: tuple[Namespace, ...] = Field(
-        default=(), description="Namespaces it may add to and forget from"
-    )
-    max_rows: int = Field(
-        default=100_000, ge=1, le=10_000_000, description="Most memories of its own"
-    )
-    max_mb: float = Field(
-        default=500.0, gt=0, le=1_000_000, description="Most megabytes of its own"
-    )
 
 
 class AgentLlmPart(Part):
@@ -327,6 +264,15 @@ class Config(Part):
     def _default_agent_exists(self) -> Self:
         if problem := default_agent_problem(self.kernel.default_agent, self.agents):
             raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _extracted_agents_exist(self) -> Self:
+        if unknown := sorted({*self.memory.extract.agents} - self.agents.keys()):
+            raise ValueError(
+                f"memory.extract.agents names {unknown[0]!r}, but there is no"
+                f" [agents.{unknown[0]}]; add it, or name others"
+            )
         return self
 
     @model_validator(mode="after")

@@ -25,3 +25,8 @@ class Part(BaseModel):
     """A table of the file: frozen, and closed against unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def per_minute(rate: str | None) -> int | None:
+    """Give the number of a rate."""
+    return None if rate is None else int(rate.partition("/")[0])

@@ -1,6 +1,8 @@
 """What is known of well-known OpenAI-compatible endpoints: addresses, field names, what they lack.
 
-A configuration may override each part. Prices change too often to stand here: they are the user's.
+Taken from what their makers document; what they do not mention is held to be missing, so that a
+call that asks for it goes elsewhere or is refused rather than half ignored. A configuration may
+override addresses, schemas and tools. Prices change too often to stand here: they are the user's.
 """
 
 from collections.abc import Mapping
@@ -58,23 +60,32 @@ PRESETS: Mapping[PresetName, Preset] = {
         lacks=_SAMPLING,
         max_tokens_field="max_completion_tokens",
     ),
-    "ollama": Preset(base_url="http://127.0.0.1:11434/v1", lacks=_SAMPLING),
+    "ollama": Preset(base_url="http://127.0.0.1:11434/v1", lacks=_SAMPLING | {"logprobs"}),
     "vllm": Preset(base_url="http://127.0.0.1:8000/v1", repeat_penalty_field="repetition_penalty"),
     "llama-server": Preset(base_url="http://127.0.0.1:8080/v1"),
-    "deepseek": Preset(base_url="https://api.deepseek.com/v1", lacks=_SAMPLING | {"schema"}),
+    # It takes penalties without an error, and says that they do nothing.
+    "deepseek": Preset(
+        base_url="https://api.deepseek.com", lacks=_SAMPLING | _PENALTIES | {"schema", "seed"}
+    ),
     "qwen": Preset(
         base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         lacks=frozenset({"min_p"}),
         repeat_penalty_field="repetition_penalty",
     ),
-    "kimi": Preset(base_url="https://api.moonshot.ai/v1", lacks=_SAMPLING | {"schema", "logprobs"}),
+    # Penalties are for its older models only.
+    "kimi": Preset(
+        base_url="https://api.moonshot.ai/v1",
+        lacks=_SAMPLING | _PENALTIES | {"logprobs", "seed"},
+        max_tokens_field="max_completion_tokens",
+    ),
     "minimax": Preset(
         base_url="https://api.minimax.io/v1",
-        lacks=_SAMPLING | _PENALTIES | {"schema", "logprobs"},
+        lacks=_SAMPLING | _PENALTIES | {"schema", "logprobs", "seed"},
     ),
+    # It takes no schema for an answer that is streamed, and here all are.
     "groq": Preset(
         base_url="https://api.groq.com/openai/v1",
-        lacks=_SAMPLING | {"logprobs"},
+        lacks=_SAMPLING | _PENALTIES | {"schema", "logprobs"},
         max_tokens_field="max_completion_tokens",
     ),
     "openrouter": Preset(
@@ -82,11 +93,11 @@ PRESETS: Mapping[PresetName, Preset] = {
     ),
     "gemini": Preset(
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
-        lacks=_SAMPLING | {"logprobs"},
+        lacks=_SAMPLING | _PENALTIES | {"logprobs", "seed"},
     ),
     "anthropic": Preset(
         base_url="https://api.anthropic.com/v1",
-        lacks=_SAMPLING | _PENALTIES | {"schema", "logprobs"},
+        lacks=_SAMPLING | _PENALTIES | {"schema", "logprobs", "seed"},
     ),
 }
 CUSTOM = Preset(base_url="")

@@ -22,6 +22,7 @@ class Allowance:
         generations_at_once: Generations that may run at the same time.
         memory_rows: Most memories in its own partition.
         memory_bytes: Most bytes in its own partition.
+        adds_per_minute: Memories it may add, wherever to.
     """
 
     tokens_per_day: int | None = None
@@ -31,6 +32,7 @@ class Allowance:
     generations_at_once: int | None = None
     memory_rows: int = 100_000
     memory_bytes: int = 500_000_000
+    adds_per_minute: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,13 +29,16 @@ class MemoryInjection:
 
     Attributes:
         query: What to search for; None searches for the last user message.
-        k: Most memories.
-        max_tokens: Room for them.
+        k: Most memories; 0 searches for none.
+        max_tokens: Room for them, and for what was said before.
+        turns: Last exchanges of the call's session to put in front too; they are kept from the
+            first call on that asks for some.
     """
 
     query: str | None = None
     k: int = 5
     max_tokens: int = 512
+    turns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +84,7 @@ class Generation:
         cost_micro_usd: None where the core's price is unknown; 0 for local cores.
         attempts: Cores that were tried, the one that answered last.
         memories: Ids of the memories that were injected.
+        turns: Ids of the calls of the session whose exchanges were put in front, oldest first.
         calls: Tools that the model asks for; their results belong in the next call's messages.
         logprobs: One for each token of the text, where they were asked for.
     """
@@ -97,6 +101,7 @@ class Generation:
     request_id: str
     attempts: tuple[Attempt, ...] = ()
     memories: tuple[str, ...] = ()
+    turns: tuple[str, ...] = ()
     calls: tuple[RequestedCall, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
 
@@ -201,8 +206,29 @@ class ServerReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractionReport:
+    """How the extraction of memories from an agent's sessions goes, since the start.
+
+    Attributes:
+        waiting: Exchanges it has not been through.
+        stored: Memories it stored.
+        folded: Memories that stood there already.
+        failed: Tries that failed; the log says how.
+    """
+
+    waiting: int
+    stored: int
+    folded: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
-    """The kernel at a glance, for one agent: only what its grants touch."""
+    """The kernel at a glance, for one agent: only what its grants touch.
+
+    Attributes:
+        extraction: None where no memories are extracted from its sessions.
+    """
 
     version: str
     agent: str
@@ -213,6 +239,7 @@ class StatusReport:
     waiting: int
     memories: int
     memory_bytes: int
+    extraction: ExtractionReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ async def find_memories(memories: MemoryStore, agent: Agent, call: GenerateCall)
     Raises:
         StoreError: The database could not be read.
     """
-    if call.memory is None:
+    if call.memory is None or not call.memory.k:
         return ()
     query = _query_of(call.memory, call.request)
     return await memories.search(query, reaches_of(agent.name, agent.grants.read))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import anyio
 
+from aios_mcp.kernel.adds import Adds
 from aios_mcp.kernel.agents import Agent
 from aios_mcp.kernel.budget import day_of, holds_for
 from aios_mcp.kernel.calls import (
@@ -25,6 +26,7 @@ from aios_mcp.kernel.calls import (
 from aios_mcp.kernel.capabilities import place_of
 from aios_mcp.kernel.cores import Core, Cores
 from aios_mcp.kernel.deadlines import deadline
+from aios_mcp.kernel.extraction import Extraction
 from aios_mcp.kernel.gate import Call, Entry, Gate
 from aios_mcp.kernel.generations import Generations
 from aios_mcp.kernel.kinds import Kinds
@@ -44,6 +46,7 @@ from aios_mcp.kernel.replay import (
 )
 from aios_mcp.kernel.routing import Router, report_core
 from aios_mcp.kernel.tool_catalog import ToolCatalog
+from aios_mcp.kernel.working_memory import WorkingMemory
 from aios_mcp.version import __version__
 from backends.errors import StoreError, ToolNotFoundError, ToolServerTimeoutError
 from backends.messages import Added, AuditRecord, Hit, MemoryDraft, MemoryRecord
@@ -85,6 +88,8 @@ class Kernel:
         router: Router | None = None,
         kinds: Kinds | None = None,
         shares: Mapping[str, float] | None = None,
+        working: WorkingMemory | None = None,
+        extraction: Extraction | None = None,
     ) -> None:
         self._gate = gate
         self._driver = driver
@@ -96,6 +101,9 @@ class Kernel:
         self._now = now
         self._router = router or Router()
         self._kinds = kinds or Kinds()
+        self._adds = Adds()
+        self._working = working or WorkingMemory(None, now=now)
+        self._extraction = extraction
         self._generations = Generations(driver, memories, self._router, queue_seconds=waits.queue)
         self._queue = Queue(gate, driver, journal, shares or {}, now)
         self._started = anyio.current_time()
@@ -129,9 +137,12 @@ class Kernel:
             if admitted.replay is not None:
                 return generation_from_json(admitted.replay)
             counted = self._queue.counting(admitted, emit)
+            recalled = await self._working.recall(agent, call)
             generation = await self._generations.run(
-                agent, call, cores, admitted, emit=counted, seconds=seconds
+                agent, recalled.call, cores, admitted, emit=counted, seconds=seconds
             )
+            generation = replace(generation, turns=recalled.requests)
+            await self._working.keep(agent, call, generation)
             if call.idempotency_key is not None:
                 admitted.answer = generation_to_json(generation)
             return generation
@@ -185,6 +196,7 @@ class Kernel:
         )
         place = place_of(agent.name, call.namespace)
         async with self._gate.enter(agent, entry) as admitted:
+            self._adds.take(agent, anyio.current_time())
             draft = _with_source(call.draft, agent, admitted.id)
             async with self._at_memory(agent, admitted):
                 return await self._memories.add(draft, place)
@@ -261,6 +273,7 @@ class Kernel:
             waiting=self._driver.waiting,
             memories=counts.rows,
             memory_bytes=counts.size_bytes,
+            extraction=await self._extraction.report(agent.name) if self._extraction else None,
         )
 
     def cores(self, agent: Agent) -> tuple[CoreReport, ...]:

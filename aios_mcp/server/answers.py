@@ -80,6 +80,7 @@ GENERATED = _answer(
     data={**_ANYTHING, "description": "The parsed answer, when a schema was given"},
     note={**_STRING, "description": "What to know of the core that answered"},
     memories={**_STRINGS, "description": "Ids of the memories put in front of the prompt"},
+    turns={**_STRINGS, "description": "The same for 'turns': request_ids of those calls"},
 )
 FOUND = _answer(
     {

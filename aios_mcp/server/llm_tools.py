@@ -132,6 +132,8 @@ def _structured(generation: Generation) -> dict[str, Any]:
         answer["note"] = generation.note
     if generation.memories:
         answer["memories"] = list(generation.memories)
+    if generation.turns:
+        answer["turns"] = list(generation.turns)
     return answer
 
 

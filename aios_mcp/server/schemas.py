@@ -87,8 +87,15 @@ class Injection(Arguments):
     query: str | None = Field(
         None, description="What to search for; by default the last user message"
     )
-    k: int = Field(5, ge=1, le=50, description="Most memories")
-    max_tokens: int = Field(512, ge=1, le=100_000, description="Room for them")
+    k: int = Field(5, ge=0, le=50, description="Most memories")
+    max_tokens: int = Field(512, ge=1, le=100_000, description="Room for all of it")
+    turns: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Working memory: put the last exchanges of 'session' in front too; they are"
+        " kept from the first call on that asks for some",
+    )
 
 
 class GenerateArguments(Arguments):
@@ -140,8 +147,9 @@ class GenerateArguments(Arguments):
     )
     session: Label | None = Field(
         None,
-        description="Conversation or agent loop this belongs to, where its beginning does not tell:"
-        " of your own calls that wait, those of the session that has had least go first",
+        description="Conversation or agent loop this belongs to, for memory.turns, and where its"
+        " beginning does not tell: of your own calls that wait, those of the session that has had"
+        " least go first",
     )
     deadline_ms: DeadlineMs | None = Field(None, description=_DEADLINE)
     idempotency_key: Key | None = Field(None, description=_ONCE)
@@ -159,6 +167,12 @@ class GenerateArguments(Arguments):
             raise ValueError("'tools' has two of one name; give each its own")
         if self.tool_choice == "required" and not self.tools:
             raise ValueError("'tool_choice' is required, but there are no 'tools'")
+        return self
+
+    @model_validator(mode="after")
+    def _turns_have_a_session(self) -> Self:
+        if self.memory is not None and self.memory.turns and self.session is None:
+            raise ValueError("'memory.turns' needs 'session', the conversation they belong to")
         return self
 
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import anyio
 
-from aios_mcp.errors import RateLimitedError
+from aios_mcp.errors import QuotaExceededError, RateLimitedError
 from aios_mcp.kernel import Agent, Kernel
 from backends.messages import MemoryRecord
 
@@ -16,11 +16,11 @@ _PAGE = 500
 
 
 async def patiently(call: Callable[[], Awaitable[T]]) -> T:
-    """Call until the agent's rate lets the call in."""
+    """Call until the agent's rates let the call in."""
     while True:
         try:
             return await call()
-        except RateLimitedError as exc:
+        except (RateLimitedError, QuotaExceededError) as exc:
             await anyio.sleep(exc.retry_after_seconds)
 
 

@@ -28,6 +28,7 @@ from backends.messages.memory import (
     SearchMode,
     Selection,
 )
+from backends.messages.sessions import Exchange
 from backends.messages.tools import ServerState, ServerStatus, ToolProgress, ToolResult, ToolSpec
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Completion",
     "CoreState",
     "CoreStatus",
+    "Exchange",
     "FinishReason",
     "GenerateRequest",
     "Hit",

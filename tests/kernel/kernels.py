@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from aios_mcp.kernel import Agent, Allowance, Grants, Kernel
 from aios_mcp.kernel.cores import FREE, Core, Cores, Price
+from aios_mcp.kernel.extraction import Extraction
 from aios_mcp.kernel.gate import Gate
 from aios_mcp.kernel.kernel import MEMORY, Waits, tools_resource
 from aios_mcp.kernel.routing import Router
 from aios_mcp.kernel.tool_catalog import ToolCatalog
+from aios_mcp.kernel.working_memory import WorkingMemory
 from backends.messages import (
     Added,
     GenerateRequest,
@@ -103,6 +105,8 @@ def build(
     router: Router | None = None,
     shares: Mapping[str, float] | None = None,
     policy: Policy | None = None,
+    working: WorkingMemory | None = None,
+    extraction: Extraction | None = None,
 ) -> Kernel:
     all_cores = cores or (core(),)
     all_servers = {"demo": EchoTools()} if servers is None else servers
@@ -124,6 +128,8 @@ def build(
         now=now,
         router=router,
         shares=shares,
+        working=working,
+        extraction=extraction,
     )
 
 
