@@ -16,10 +16,8 @@ from anyio import to_thread
 from anyio.abc import ByteReceiveStream, TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 
-from backends.errors import (
-    BackendRefusedError,
-    BackendUnavailableError,
-)
+from backends.errors import BackendRefusedError, BackendUnavailableError
+from backends.llama_cpp.back_off import BackOff
 from backends.llama_cpp.calls import Call, deliver_step, refusal_of
 from backends.llama_cpp.frames import (
     MAX_FRAME_BYTES,
@@ -49,7 +47,6 @@ from backends.messages import CoreState
 
 logger = logging.getLogger(__name__)
 
-BACK_OFF_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _GRACE_SECONDS = 1.0
 _READ_BYTES = 64 * 1024
 _CLOSED = "the model is being closed"
@@ -87,8 +84,7 @@ class WorkerProcess:
         self._folders = folders
         self._leaving = False
         self._last_used = -math.inf
-        self._failures = 0
-        self._not_before = -math.inf
+        self._back_off = BackOff()
         self._caution = ""
         self._failure = ""
         self.state: CoreState = "idle"
@@ -107,9 +103,7 @@ class WorkerProcess:
     @property
     def resting_seconds(self) -> float:
         """How long it will refuse to start again; 0.0 where it would start at once."""
-        if self.state != "failed" or self._not_before == math.inf:
-            return 0.0
-        return max(0.0, self._not_before - anyio.current_time())
+        return self._back_off.seconds if self.state == "failed" else 0.0
 
     @property
     def name(self) -> str:
@@ -215,8 +209,8 @@ class WorkerProcess:
             raise self._unavailable(shortage(self._need_bytes, self._pool))
 
     def _begin(self) -> None:
-        if anyio.current_time() < self._not_before:
-            raise self._unavailable(self._failure, retry_after_seconds=self.resting_seconds or None)
+        if not self._back_off.is_over:
+            raise self._unavailable(self._failure, after=self.resting_seconds or None)
         self.state = "starting"
         self._housed, self._settled, self._gone = anyio.Event(), anyio.Event(), anyio.Event()
         self._line = anyio.CancelScope()
@@ -248,9 +242,7 @@ class WorkerProcess:
     def _fail(self, failure: str) -> None:
         self.state = "failed"
         self._failure = failure
-        wait = BACK_OFF_SECONDS[min(self._failures, len(BACK_OFF_SECONDS) - 1)]
-        self._failures += 1
-        self._not_before = math.inf if failure == _CLOSED else anyio.current_time() + wait
+        wait = self._back_off.fail(for_good=failure == _CLOSED)
         logger.log(
             logging.DEBUG if failure == _CLOSED else logging.WARNING,
             "a llama.cpp worker has ended",
@@ -359,7 +351,7 @@ class WorkerProcess:
         if event["event"] == "step":
             deliver_step(event, self._calls)
             if event["ends"]:
-                self._failures = 0
+                self._back_off.succeed()
         elif event["event"] == "paused":
             if call := self._calls.get(event["id"]):
                 call.stand_still(event["progress"])
@@ -367,7 +359,7 @@ class WorkerProcess:
         elif event["event"] == "vectors":
             if call := self._calls.get(event["id"]):
                 call.finish(EndRow(event["id"], "stop", 0, 0, 0), body)
-            self._failures = 0
+            self._back_off.succeed()
         elif event["event"] == "refused":
             if call := self._calls.get(event["id"]):
                 call.fail(refusal_of(event))
@@ -380,12 +372,9 @@ class WorkerProcess:
         else:
             raise StartFailedError(event["reason"])
 
-    def _unavailable(
-        self, reason: str, *, retry_after_seconds: float | None = None
-    ) -> BackendUnavailableError:
-        return BackendUnavailableError(
-            f"model {self._settings.name!r}: {reason}", retry_after_seconds=retry_after_seconds
-        )
+    def _unavailable(self, reason: str, *, after: float | None = None) -> BackendUnavailableError:
+        reason = f"model {self._settings.name!r}: {reason}"
+        return BackendUnavailableError(reason, retry_after_seconds=after)
 
 
 @asynccontextmanager

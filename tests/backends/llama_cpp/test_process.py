@@ -14,11 +14,11 @@ from trio.testing import MockClock
 
 from backends.errors import BackendUnavailableError
 from backends.llama_cpp import LlamaSettings, open_llama_core
+from backends.llama_cpp.back_off import BACK_OFF_SECONDS
 from backends.llama_cpp.build_info import read_build_info
 from backends.llama_cpp.frames import Start
 from backends.llama_cpp.machine import Machine, read_machine
 from backends.llama_cpp.probe import extra_buffers_work
-from backends.llama_cpp.process import BACK_OFF_SECONDS
 from backends.llama_cpp.starting import start_command
 from tests.backends.llama_cpp.asking import (
     DEADLINE_SECONDS,
