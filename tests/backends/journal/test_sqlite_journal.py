@@ -95,6 +95,48 @@ async def test_audit_records_cannot_be_changed_and_a_change_behind_sqlite_s_back
         assert await journal.verify() == 3
 
 
+@pytest.mark.parametrize(
+    ("asked", "index"),
+    [
+        ({"agent": "ada"}, "audit_agent"),
+        ({"request_id": "r3"}, "audit_request"),
+        ({"agent": "ada", "request_id": "r3"}, "audit_request"),
+    ],
+)
+async def test_the_records_of_an_agent_or_a_request_are_looked_up(
+    tmp_path: Path, asked: dict[str, str], index: str
+) -> None:
+    statements: list[str] = []
+
+    def listen(connection: apsw.Connection) -> None:
+        def note(cursor: apsw.Cursor, sql: str, bindings: object) -> bool:
+            del cursor, bindings
+            statements.append(sql)
+            return True
+
+        connection.set_exec_trace(note)
+
+    def plan(connection: apsw.Connection) -> str:
+        connection.set_exec_trace(None)
+        [sql] = [each for each in statements if "FROM audit" in each]
+        values = ["x"] * (sql.count("?") - 1)
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {sql}", [*values, 1])
+        return " / ".join(str(row[3]) for row in rows)
+
+    async with open_database(tmp_path / "journal.db", [JOURNAL]) as database:
+        journal = SqliteJournal(database, now=lambda: NOW)
+        await journal.recover()
+        for number in range(5):
+            await journal.refuse_call(opened(number), "busy")
+        await database.read(listen)
+        found = await journal.records(**asked, limit=3)
+        steps = await database.read(plan)
+    expected = ["r3"] if "request_id" in asked else ["r4", "r3", "r2"]
+    assert [record.request_id for record in found] == expected
+    assert f"SEARCH o USING INDEX {index}" in steps
+    assert "SCAN" not in steps
+
+
 async def test_idempotency_keys_are_forgotten_after_a_week(tmp_path: Path) -> None:
     async with open_database(tmp_path / "journal.db", [JOURNAL]) as database:
         journal = SqliteJournal(database, now=lambda: NOW)
