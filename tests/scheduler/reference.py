@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scheduler import Grant, Job
+from tests.scheduler.entries import Entry, Lending
 
 PolicyName = Literal["fifo", "round_robin", "priority", "deadline", "fair"]
 
@@ -19,23 +20,23 @@ WEIGHTS = {"a": 2.0, "c": 0.5}
 OUTPUT_WEIGHT = 2.0
 
 
-@dataclass(eq=False)
-class Entry:
-    job: Job
-    arrival: int
-    rank: float
-    resource: str = ""
-    is_waiting: bool = True
-    used: int = 0
-    charged: float = 0.0
+@dataclass
+class Speed:
+    """How long the jobs of a resource took of late, and what they cost."""
 
-    @property
-    def top(self) -> str:
-        return self.job.superior or self.job.agent
+    measured: int = 0
+    seconds: float = 0.0
+    cost: float = 0.0
+
+    def measure(self, cost: int, seconds: float) -> None:
+        self.measured += 1
+        step = max(0.1, 1 / self.measured)
+        self.seconds += step * (seconds - self.seconds)
+        self.cost += step * (max(1, cost) - self.cost)
 
 
 class Reference:
-    """What should happen, for jobs without handicaps, affinity and parents."""
+    """What should happen."""
 
     def __init__(
         self, policy: PolicyName, slots: Mapping[str, int], most: int, most_per_agent: int
@@ -48,6 +49,9 @@ class Reference:
         self.counters: dict[str, float] = {}
         self.own: dict[tuple[str, str], float] = {}
         self.had: dict[tuple[str, str], float] = {}
+        self.speeds = {name: Speed() for name in slots}
+        self.warm: dict[str, str] = {}
+        self.lending = Lending()
         self.arrivals = 0
 
     def waiting(self) -> list[Entry]:
@@ -57,53 +61,72 @@ class Reference:
         return [entry for entry in self.live.values() if not entry.is_waiting]
 
     def free(self, resource: str) -> int:
-        return self.slots[resource] - sum(each.resource == resource for each in self.running())
+        holders = [each for each in self.running() if each.lender is None]
+        return self.slots[resource] - sum(each.resource == resource for each in holders)
 
-    def submit(self, job: Job, now: float) -> str | None:
-        """Give None if it is let in, the id of the job that made room, or "refused"."""
+    def verdict(self, job: Job) -> str | None:
+        """Say whether it is "refused" or lets the "heaviest" make room; None if there is room."""
         unstarted = [each for each in self.waiting() if not each.resource]
         counts = {each.top: 0 for each in unstarted}
         for each in unstarted:
             counts[each.top] += 1
-        top = job.superior or job.agent
-        if counts.get(top, 0) >= self.most_per_agent:
+        mine = counts.get(job.superior or job.agent, 0)
+        if mine >= self.most_per_agent:
             return "refused"
-        loser = None
-        if len(unstarted) >= self.most:
-            heaviest = max(counts.values())
-            if counts.get(top, 0) + 1 >= heaviest:
-                return "refused"
-            loser = "heaviest"
-        entry = Entry(job, self.arrivals, 0.0)
+        if len(unstarted) < self.most:
+            return None
+        return "refused" if mine + 1 >= max(counts.values()) else "heaviest"
+
+    def submit(self, job: Job, parent: Entry | None, now: float) -> None:
+        entry = Entry(job, self.arrivals, now, parent)
         self.arrivals += 1
         self._join(entry)
         entry.rank = self._rank(entry, now)
         self.live[job.id] = entry
-        return loser
+        if entry.parent is not None:
+            self.lending.enter(entry)
 
-    def schedule(self) -> list[Grant]:
+    def schedule(self, now: float) -> list[Grant]:
         grants: list[Grant] = []
-        while heads := self._heads():
-            entry = min(heads, key=lambda each: (self._key(each), each.arrival))
-            resource = next(name for name in self._wanted(entry) if self.free(name))
-            entry.is_waiting = False
-            entry.resource = resource
-            self.charge(entry, is_over=False)
-            grants.append(Grant(entry.job, resource))
+        while self.lending.ready:
+            entry = self.lending.ready.pop(0)
+            assert entry.lender is not None
+            grants.append(self._start(entry, entry.lender.resource, now))
+        while found := self._runnable(now):
+            entry, resource = min(found, key=lambda each: (self._key(each[0]), each[0].arrival))
+            grants.append(self._start(entry, resource, now))
         return grants
+
+    def _start(self, entry: Entry, resource: str, now: float) -> Grant:
+        if not entry.resource:
+            self.lending.forget(entry)
+            if entry.job.affinity:
+                self.warm[entry.job.affinity] = resource
+        entry.is_waiting, entry.since, entry.resource = False, now, resource
+        self.charge(entry, is_over=False)
+        return Grant(entry.job, resource)
 
     def progress(self, job_id: str, used: int) -> None:
         entry = self.live[job_id]
         entry.used = max(entry.used, used)
         self.charge(entry, is_over=False)
 
-    def pause(self, job_id: str) -> None:
-        self.live[job_id].is_waiting = True
+    def pause(self, job_id: str, now: float) -> None:
+        entry = self.live[job_id]
+        entry.ran_seconds += now - entry.since
+        entry.is_waiting, entry.since = True, now
 
-    def release(self, job_id: str, used: int | None) -> None:
+    def release(self, job_id: str, used: int | None, now: float) -> None:
         entry = self.live[job_id]
         if used is not None and entry.resource:
             entry.used = used
+        entry.is_over = True
+        if entry.is_waiting:
+            self.lending.forget(entry)
+        else:
+            seconds = entry.ran_seconds + now - entry.since
+            self.speeds[entry.resource].measure(entry.job.cost, seconds)
+            self.lending.settle(entry)
         self.charge(entry, is_over=True)
         del self.live[job_id]
         if not self.live:
@@ -148,12 +171,12 @@ class Reference:
     def _rank(self, entry: Entry, now: float) -> float:
         job = entry.job
         if self.policy == "priority":
-            return now + job.lane * AGEING_SECONDS
+            return now + entry.lane * AGEING_SECONDS
         if self.policy == "deadline":
-            return math.inf if job.deadline is None else job.deadline
+            return entry.due
         if self.policy == "fair":
             had = self.had.get((job.agent, job.program), 0.0) if job.program else 0.0
-            since = now + job.lane * AGEING_SECONDS
+            since = now + entry.lane * AGEING_SECONDS
             return min(had, AGEING_TOKENS * 4 * AGEING_SECONDS) + since * AGEING_TOKENS
         return entry.arrival
 
@@ -162,23 +185,60 @@ class Reference:
             return self.counters[entry.top], self.own[entry.top, entry.job.agent]
         return entry.rank, 0.0
 
-    def _wanted(self, entry: Entry) -> tuple[str, ...]:
-        return (entry.resource,) if entry.resource else entry.job.resources
-
-    def _heads(self) -> list[Entry]:
-        """The first of each agent in each line, if it could start."""
-        heads: dict[object, Entry] = {}
+    def _runnable(self, now: float) -> list[tuple[Entry, str]]:
+        """The first of each line that could start, and where."""
+        lines: dict[object, list[Entry]] = {}
         for entry in self.waiting():
-            place = (entry.job.agent, entry.top, self._wanted(entry))
-            other = heads.get(place)
-            if other is None or (entry.rank, entry.arrival) < (other.rank, other.arrival):
-                heads[place] = entry
-        return [each for each in heads.values() if self.could_start(each)]
+            if entry.lender is None:
+                lines.setdefault(entry.place, []).append(entry)
+        found: list[tuple[Entry, str]] = []
+        for line in lines.values():
+            free = {name: cost for name, cost in line[0].choices.items() if self.free(name) > 0}
+            head = self._head(line) if free else None
+            resource = None if head is None else self._resource(head, free, lines, now)
+            if head is not None and resource is not None:
+                found.append((head, resource))
+        return found
 
-    def could_start(self, entry: Entry) -> bool:
+    def _head(self, line: list[Entry]) -> Entry | None:
+        """The first of each agent, of these the one that the policy puts first."""
+        queues: dict[object, Entry] = {}
+        for entry in line:
+            name = (entry.share, entry.is_exempt)
+            other = queues.get(name)
+            if other is None or (entry.rank, entry.arrival) < (other.rank, other.arrival):
+                queues[name] = entry
+        heads = [each for each in queues.values() if self._is_within_limit(each)]
+        return min(heads, key=lambda each: (self._key(each), each.arrival), default=None)
+
+    def _is_within_limit(self, entry: Entry) -> bool:
         limit = entry.job.agent_limit
-        mine = sum(
-            (each.job.agent, each.top) == (entry.job.agent, entry.top) for each in self.running()
-        )
-        is_within = limit is None or mine < limit
-        return is_within and any(self.free(name) for name in self._wanted(entry))
+        if limit is None or entry.is_exempt:
+            return True
+        counted = [each.share for each in self.running() if not each.is_exempt]
+        return counted.count(entry.share) < limit
+
+    def _resource(
+        self,
+        head: Entry,
+        free: Mapping[str, float],
+        lines: Mapping[object, list[Entry]],
+        now: float,
+    ) -> str | None:
+        warm = self.warm.get(head.job.affinity)
+        best = min(free, key=lambda name: (free[name], name != warm))
+        preferred = {n: cost for n, cost in head.choices.items() if cost < free[best]}
+        if not preferred:
+            return best
+        patience = free[best] - min(preferred.values())
+        speeds = [self.speeds[name] for name in preferred]
+        if all(speed.measured >= 8 for speed in speeds):
+            rivals = [line for line in lines.values() if preferred.keys() & line[0].choices.keys()]
+            cost = sum(each.job.cost for line in rivals for each in line)
+            paces = [
+                self.slots[name] * self.speeds[name].cost / max(self.speeds[name].seconds, 1e-6)
+                for name in preferred
+            ]
+            if cost / sum(paces) > patience:
+                return best
+        return best if head.since + patience <= now else None

@@ -193,3 +193,17 @@ def test_sub_agents_wait_at_the_cost_of_their_superior() -> None:
         line.submit(Job(id=agent, agent=agent, superior="p", resources=("gpu",)), 0.0)
     with pytest.raises(Exception, match="agent 'p' has 2 calls waiting"):
         line.submit(Job(id="3", agent="p/3", superior="p", resources=("gpu",)), 0.0)
+
+
+def test_a_slot_is_lent_to_a_nested_job_once_though_two_come_back() -> None:
+    line = Scheduler({"tools": 1, "gpu": 1}, Fifo())
+    line.submit(Job(id="outer", agent="a", resources=("tools",)), 0.0)
+    line.submit(nested("middle", "outer", "gpu"), 0.0)
+    assert started(line) == ["outer", "middle"]
+    line.submit(nested("on tools", "outer"), 0.0)
+    line.submit(nested("on gpu", "middle", "gpu"), 0.0)
+    assert started(line) == ["on tools", "on gpu"]
+    line.submit(Job(id="inner", agent="a", resources=("tools", "gpu"), parent="middle"), 0.0)
+    line.release("on gpu", 1.0)
+    line.release("on tools", 1.0)
+    assert started(line) == ["inner"]
