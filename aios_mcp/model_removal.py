@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aios_mcp.config import ConfigError
 from aios_mcp.model_files import MINILM_FILE, hub_files, models_dir, parse_hub_spec, repo_folder
+from aios_mcp.model_use import is_held
 
 
 def remove_model(spec: str, cache_dir: Path, *, used: Mapping[Path, str]) -> int:
@@ -19,12 +20,15 @@ def remove_model(spec: str, cache_dir: Path, *, used: Mapping[Path, str]) -> int
         used: Key of the configuration that names a model, by its file.
 
     Raises:
-        ConfigError: It is not here, is used, is none of ours to delete, or the spec fits several.
+        ConfigError: It is not here, is used or open in a kernel, is none of ours to delete, or the
+            spec fits several.
         OSError: A file cannot be deleted.
     """
     files = _files(spec, cache_dir)
-    if key := used.get(files[0]):
+    if key := used.get(files[0].resolve()):
         raise ConfigError(f"model {spec!r} is what {key} names; change that first")
+    if is_held(files[0]):
+        raise ConfigError(f"model {spec!r} is in use by a running kernel; stop that first")
     freed = sum(_remove(path) for path in files)
     if spec.startswith("hf:"):
         freed += _remove_rest(repo_folder(parse_hub_spec(spec).repo, cache_dir))

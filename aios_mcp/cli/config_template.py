@@ -38,7 +38,9 @@ gpu_layers = 0                                 # -1 is all; needs a GPU build, s
 
 # [cores.cloud]                                # any OpenAI-compatible endpoint
 # backend = "openai"
-# base_url = "https://api.example.com/v1"
+# preset = "openrouter"                        # or openai, ollama, vllm, llama-server, deepseek,
+                                               # qwen, kimi, minimax, groq, gemini, anthropic
+# base_url = "https://api.example.com/v1"      # without a preset, or instead of the preset's
 # model = "some-model"
 # api_key = "env:CLOUD_KEY"
 # tiers = ["capable"]

@@ -3,17 +3,15 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 
-from aios_mcp.config import ConfigError, LoadedConfig, load_config
-from aios_mcp.config.core_parts import LlamaCorePart
+from aios_mcp.config import load_config
 from aios_mcp.directories import Directories
 from aios_mcp.model_downloads import pull_model
-from aios_mcp.model_files import LocalModel, list_models, resolve_model
+from aios_mcp.model_files import LocalModel, list_models
 from aios_mcp.model_removal import remove_model
+from aios_mcp.model_use import named_models
 from backends.llama_cpp import LlamaSettings
 from backends.llama_cpp.gguf_info import ModelFileError, read_model_info
 from backends.llama_cpp.memory_plan import in_words, plan_memory
@@ -30,7 +28,8 @@ def run(args: argparse.Namespace) -> int:
         path = pull_model(args.spec, cache, _Progress())
         print(f"{args.spec} is ready: {path}")
     elif args.verb == "rm":
-        freed = remove_model(args.spec, cache, used=dict(_used(loaded, cache)))
+        used = dict(named_models(loaded.config, cache_dir=cache, base=loaded.base))
+        freed = remove_model(args.spec, cache, used=used)
         print(f"{args.spec} is deleted; that frees {freed / _MB:.1f} MB")
     else:
         _print_table([_HEADINGS, *(_row(model) for model in list_models(cache))])
@@ -65,19 +64,6 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
         print(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         )
-
-
-def _used(loaded: LoadedConfig, cache: Path) -> Iterator[tuple[Path, str]]:
-    """Give the models that the configuration names, each with its key."""
-    cores = {
-        f"cores.{name}.model": core.model
-        for name, core in loaded.config.cores.items()
-        if isinstance(core, LlamaCorePart)
-    }
-    for key, spec in (cores | {"memory.embedder": loaded.config.memory.embedder}).items():
-        # What is not here, or is no model, cannot be deleted either.
-        with suppress(ConfigError):
-            yield resolve_model(spec, cache_dir=cache, base=loaded.base), key
 
 
 class _Progress:

@@ -13,6 +13,8 @@ from aios_mcp.cli.errors import USAGE, CommandError
 from aios_mcp.cli.failures import leaves
 from aios_mcp.cli.logs import configure_logging
 from aios_mcp.config import ConfigError, LoadedConfig, load_config
+from aios_mcp.directories import Directories
+from aios_mcp.model_use import hold_models, named_models
 from aios_mcp.server.conformance import add_fixtures
 from aios_mcp.server.http import serve_http
 from aios_mcp.server.server import Surface, build_server
@@ -33,7 +35,10 @@ def run(args: argparse.Namespace) -> int:
     loaded = load_config(args.config)
     configure_logging(loaded.config.kernel.log_level)
     try:
-        anyio.run(_serve, loaded, args.agent, address, args.http_parser, args.conformance)
+        cache = Directories.of(loaded.config, loaded.base).cache
+        models = named_models(loaded.config, cache_dir=cache, base=loaded.base)
+        with hold_models(path for path, _ in models):
+            anyio.run(_serve, loaded, args.agent, address, args.http_parser, args.conformance)
     except* ConfigError as group:
         problems = [line for exc in leaves(group) for line in str(exc).splitlines()]
         raise ConfigError(*map(loaded.located, problems)) from group

@@ -53,6 +53,7 @@ class _Try:
 
     Attributes:
         waited: Seconds in line before it; the lease counts pauses on top of them.
+        is_last: No other core could take the call.
         outcome: `ok`, or the code of its error; "" while it runs.
     """
 
@@ -61,6 +62,7 @@ class _Try:
     waited: float
     prompt_tokens: int
     started: float
+    is_last: bool
     outcome: str = ""
     seconds: float = 0.0
     output_tokens: int = 0
@@ -152,6 +154,7 @@ class Generations:
                     waited=lease.queue_seconds,
                     prompt_tokens=asked.prompt_tokens,
                     started=lease.since,
+                    is_last=len(route.cores) == 1,
                 )
                 asked.tries.append(tried)
                 try:
@@ -205,7 +208,14 @@ class Generations:
             await asked.emit(piece)
 
         try:
-            completion = await core.llm.generate(asked.request, count_and_emit, tried.lease)
+            completion = await self._router.patience.generate(
+                core,
+                asked.request,
+                count_and_emit,
+                tried.lease,
+                until=asked.until,
+                is_last=tried.is_last,
+            )
         except IncompleteAnswerError as exc:
             charge(exc.usage)
             raise

@@ -13,6 +13,7 @@ from typing import Literal
 
 from aios_mcp.kernel.calls import CoreReport, GenerateCall
 from aios_mcp.kernel.cores import Core
+from aios_mcp.kernel.patience import Patience
 from aios_mcp.kernel.speeds import Speed, Speeds
 from backends.errors import (
     BackendError,
@@ -54,6 +55,7 @@ class Router:
         # Never nothing: the scheduler looks at affinity only among cores of one handicap.
         self._spill_seconds = max(spill_seconds, _LEAST_HANDICAP_SECONDS)
         self.speeds = Speeds()
+        self.patience = Patience()
 
     def route(self, request: GenerateRequest, prompt_tokens: int, cores: Sequence[Core]) -> Route:
         """Order those of the cores that can take a request now.
@@ -74,7 +76,11 @@ class Router:
             status = core.llm.status()
             problem = _problem(core, status, request, likely)
             if problem is None:
-                doubtful = status.state == "failed" or _overflows(status, likely)
+                doubtful = (
+                    status.state == "failed"
+                    or _overflows(status, likely)
+                    or self.patience.doubts(core.name)
+                )
                 fitting.append(((doubtful, self._rank(core, number, likely)), core))
             else:
                 problems.append(problem)

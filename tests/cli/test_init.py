@@ -7,6 +7,7 @@ import pytest
 
 from aios_mcp.cli import main
 from aios_mcp.cli.config_template import TEMPLATE
+from aios_mcp.config.presets import PRESETS
 from tests.cli.commands import Place
 
 
@@ -20,6 +21,10 @@ def test_a_configuration_is_written_and_never_overwritten(
     assert main(["init", "--config", str(path)]) == 0
     assert path.read_text() == "# mine\n"
     assert "is there already and stays as it is" in capsys.readouterr().out
+
+
+def test_the_configuration_names_all_presets() -> None:
+    assert not [name for name in PRESETS if not re.search(rf"\b{name}\b", TEMPLATE)]
 
 
 def test_an_existing_broken_file_is_told(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

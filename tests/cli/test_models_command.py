@@ -1,10 +1,12 @@
 import re
+import subprocess
+import sys
 
 import pytest
 
 from aios_mcp.cli import main
 from backends.llama_cpp import BUNDLED_MODEL
-from tests.cli.commands import Place
+from tests.cli.commands import ROOT, Place
 from tests.hub import Hub, serve_hub
 
 
@@ -57,6 +59,35 @@ def test_a_model_is_deleted_with_what_it_frees_unless_the_configuration_names_it
     place.configure()
     assert main(["models", "rm", "hf:org/model", *config]) == 0
     assert not list((place.path / "cache" / "models").iterdir())
+
+
+def test_a_model_that_a_kernel_has_open_is_not_deleted_until_it_ends(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ["--config", str(place.config)]
+    files = {"m-Q8_0.gguf": BUNDLED_MODEL.read_bytes()}
+    with serve_hub(Hub(repos={"org/model": files})) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        assert main(["models", "pull", "hf:org/model", *config]) == 0
+    place.configure('[cores.c]\nbackend = "llama_cpp"\nmodel = "hf:org/model"')
+    kernel = subprocess.Popen(
+        [sys.executable, "-m", "aios_mcp", "serve", "--http", "127.0.0.1:0", *config],
+        cwd=ROOT,
+        env=place.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert kernel.stderr is not None
+        assert "serving" in kernel.stderr.readline()
+        place.configure()
+        capsys.readouterr()
+        assert main(["models", "rm", "hf:org/model", *config]) == 2
+        assert "is in use by a running kernel; stop that first" in capsys.readouterr().err
+    finally:
+        kernel.kill()  # it needs no chance to tidy up
+        kernel.communicate(timeout=30)
+    assert main(["models", "rm", "hf:org/model", *config]) == 0
 
 
 @pytest.mark.parametrize(

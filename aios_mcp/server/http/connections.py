@@ -12,6 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.h11_impl import RequestResponseCycle as H11Cycle
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle as HttpToolsCycle
+from uvicorn.server import ServerState
 
 Parser = Literal["httptools", "h11"]
 
@@ -72,14 +73,26 @@ def bounded_protocol(parser: Parser, bounds: Bounds) -> type[asyncio.Protocol]:
     return cast("type[asyncio.Protocol]", type(kind.__name__, (kind,), {"bounds": bounds}))
 
 
-class _HttpTools(HttpToolsProtocol):
-    bounds: Bounds
-    _head_timer: _HeadTimer
-    _head_bytes = 0
+class _Bounded(asyncio.Protocol):
+    """What both parsers' protocols do at the ends of a connection."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    bounds: Bounds
+    server_state: ServerState
+    _head_timer: _HeadTimer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._head_timer = _meet(transport, self.bounds, among=len(self.connections))
+        assert isinstance(transport, asyncio.Transport)
+        among = len(self.server_state.connections)
+        self._head_timer = _meet(transport, self.bounds, among=among)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_timer.update(is_owed=False)
+        super().connection_lost(exc)
+
+
+class _HttpTools(_Bounded, HttpToolsProtocol):
+    _head_bytes = 0
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -97,33 +110,18 @@ class _HttpTools(HttpToolsProtocol):
             # llhttp keeps whitespace after a value, which RFC 9110 (5.5) takes off.
             super().on_header(name, value.strip(b" \t"))
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head_timer.update(is_owed=False)
-        super().connection_lost(exc)
-
     def _is_in_head(self) -> bool:
         # Until a head is complete, `cycle` is that of the last one.
         cycle = _cycle(self)
         return cycle is None or cycle.scope is not self.scope
 
 
-class _H11(H11Protocol):
-    bounds: Bounds
-    _head_timer: _HeadTimer
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._head_timer = _meet(transport, self.bounds, among=len(self.connections))
-
+class _H11(_Bounded, H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
         super().data_received(data)
         self._head_timer.update(is_owed=_owes_a_head(self))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head_timer.update(is_owed=False)
-        super().connection_lost(exc)
 
 
 def _meet(transport: asyncio.Transport, bounds: Bounds, *, among: int) -> _HeadTimer:
