@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import anyio
-import jsonschema
 
 from aios_mcp.errors import Failure, failure_of
 from aios_mcp.kernel.agents import Agent, Agents
@@ -196,7 +195,7 @@ class Extraction:
         )
         call = GenerateCall(request=request, model=rules.model, lane=Lane.BATCH)
         answer = await kernel.llm_generate(agent, call, _ignore)
-        for kind, content in self._found(answer):
+        for kind, content in _found(answer):
             draft = MemoryDraft(
                 content=content,
                 kind=kind,
@@ -214,15 +213,14 @@ class Extraction:
             counts.stored += not added.deduplicated
             counts.folded += added.deduplicated
 
-    def _found(self, answer: Generation) -> list[tuple[str, str]]:
-        try:
-            jsonschema.validate(answer.data, self._schema, jsonschema.Draft202012Validator)
-        except jsonschema.ValidationError as exc:
-            raise IncompleteAnswerError(
-                "the core's answer does not fit the schema", text=answer.text, usage=answer.usage
-            ) from exc
-        found = cast("dict[str, list[dict[str, str]]]", answer.data)["memories"]
-        return [(each["kind"], each["content"]) for each in found if each["content"].strip()]
+
+def _found(answer: Generation) -> list[tuple[str, str]]:
+    if answer.data is None:
+        raise IncompleteAnswerError(
+            "the core's answer has no end", text=answer.text, usage=answer.usage
+        )
+    found = cast("dict[str, list[dict[str, str]]]", answer.data)["memories"]
+    return [(each["kind"], each["content"]) for each in found if each["content"].strip()]
 
 
 def _conversation(exchanges: Sequence[Exchange]) -> GenerateRequest:

@@ -4,7 +4,6 @@ A core may be replaced until its first text has been emitted; after that its fai
 caller's, with what was used so far.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from aios_mcp.kernel.estimates import likely_tokens
 from aios_mcp.kernel.gate import Call
 from aios_mcp.kernel.injection import find_memories, put_in_front
 from aios_mcp.kernel.routing import Route, Router, affinity_of, program_of
+from aios_mcp.kernel.schema_answers import read_answer
 from backends.errors import (
     BackendError,
     BackendRefusedError,
@@ -171,7 +171,7 @@ class Generations:
     async def _on_core(self, asked: _Asked, tried: _Try) -> Generation:
         try:
             completion = await self._complete(asked, tried)
-            data = _parsed(asked.call.request, completion)
+            data = read_answer(asked.call.request, completion)
         except BackendError as exc:
             known = failure_of(exc)
             tried.end("internal" if known is None else known.code)
@@ -273,17 +273,3 @@ def _answer(asked: _Asked, tried: _Try, completion: Completion, data: object | N
         calls=completion.calls,
         logprobs=completion.logprobs,
     )
-
-
-def _parsed(request: GenerateRequest, completion: Completion) -> object | None:
-    if request.schema is None or completion.reason != "stop":
-        return None
-    try:
-        parsed: object = json.loads(completion.text)
-    except ValueError as exc:
-        raise IncompleteAnswerError(
-            "the core's answer is not the JSON that was asked for",
-            text=completion.text,
-            usage=completion.usage,
-        ) from exc
-    return parsed

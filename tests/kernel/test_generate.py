@@ -232,6 +232,38 @@ async def test_an_answer_that_is_not_the_json_asked_for_is_an_error() -> None:
         await build().llm_generate(agent(), GenerateCall(request=request), ignore)
 
 
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"type": "array"}, '{"a":1}'),
+        ({"properties": {"a": {"enum": [2]}}}, '{"a":1}'),
+        ({"required": ["b"]}, '{"a":1}'),
+        ({"$defs": {"n": {"type": "null"}}, "items": {"$ref": "#/$defs/n"}}, "[1]"),
+    ],
+)
+async def test_an_answer_that_does_not_fit_the_schema_is_an_error(
+    schema: dict[str, object], text: str
+) -> None:
+    request = replace(prompt(text), schema=schema)
+    with pytest.raises(IncompleteAnswerError, match="does not fit the schema at '/"):
+        await build().llm_generate(agent(), GenerateCall(request=request), ignore)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {"pattern": "^(x+)+$"}}},
+        {"patternProperties": {"(": {"type": "null"}}},
+        {"$ref": "http://127.0.0.1:9/schema.json"},
+        {"type": "thing"},
+    ],
+)
+async def test_what_cannot_be_checked_safely_is_left_to_the_core(schema: dict[str, object]) -> None:
+    request = replace(prompt('{"a":"' + "x" * 60 + '!"}'), schema=schema)
+    answer = await build().llm_generate(agent(), GenerateCall(request=request), ignore)
+    assert answer.data == {"a": "x" * 60 + "!"}
+
+
 async def test_the_same_idempotency_key_answers_from_the_first_call() -> None:
     journal = ListJournal()
     kernel = build(journal=journal)
