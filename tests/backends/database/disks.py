@@ -49,6 +49,15 @@ class Disk:
         """Give the notes among the first `end` steps."""
         return {step.name for step in self.steps[:end] if step.what == "note"}
 
+    def after_each_write(self) -> list[int]:
+        """Count the steps up to each write between the first note and the last."""
+        notes = [number for number, step in enumerate(self.steps) if step.what == "note"]
+        return [
+            number + 1
+            for number in range(notes[0], notes[-1])
+            if self.steps[number].what == "write"
+        ]
+
     def lose_power(
         self, end: int, directory: Path, survivors: Survivors, rng: random.Random
     ) -> None:

@@ -41,14 +41,14 @@ async def work(directory: Path) -> Disk:
 
 @asyncio_only
 @pytest.mark.parametrize("survivors", ["none", "all", "some"])
-async def test_at_every_step_of_the_disk(tmp_path: Path, survivors: Survivors) -> None:
+async def test_at_every_write_to_the_disk(tmp_path: Path, survivors: Survivors) -> None:
     (tmp_path / "before").mkdir()
     disk = await work(tmp_path / "before")
     notes = [index for index, step in enumerate(disk.steps) if step.what == "note"]
     synced = [step.name for step in disk.steps[notes[0] : notes[-1]] if step.what == "sync"]
     assert {*synced} == {"journal.db", "journal.db-wal"}, "checkpoints too must be tried"
     rng = random.Random(1)
-    for end in range(notes[0] + 1, notes[-1] + 1, 3):
+    for end in disk.after_each_write():
         after = tmp_path / f"after{end}"
         after.mkdir()
         disk.lose_power(end, after, survivors, rng)

@@ -11,12 +11,12 @@ from tests.backends.database.disks import Disk, Survivors, checkpoint_often, rem
 from tests.backends.memory_store.stores import found, open_store, own, place
 from tests.marks import asyncio_only
 
-CALLS = 24
+CALLS = 12
 BEFORE = 250  # six short of a block, so that one is packed on the way
 
 
 async def work(directory: Path) -> Disk:
-    """Add and forget, some at once; note each as soon as it is acknowledged."""
+    """Add, replace, forget and purge, some at once; note each as soon as it is acknowledged."""
     with remembering() as disk:
         async with open_store(directory) as opened:
             async with anyio.create_task_group() as tg:
@@ -31,23 +31,27 @@ async def work(directory: Path) -> Disk:
                 if number % 3 == 0:
                     await opened.store.forget(Selection(ids=(added.id,)), own(), "")
                     disk.note(f"forgot {number}")
+                elif number % 3 == 1:
+                    newer = MemoryDraft(content=f"apples {number} again", replaces=added.id)
+                    await opened.store.add(newer, place())
+                    disk.note(f"replaced {number}")
 
             for first in range(0, CALLS, 4):
                 async with anyio.create_task_group() as tg:
                     for number in range(first, first + 4):
                         tg.start_soon(call, number)
+            await opened.store.purge()
             disk.note("end")
     return disk
 
 
 @asyncio_only
 @pytest.mark.parametrize("survivors", ["none", "all", "some"])
-async def test_at_steps_of_the_disk(tmp_path: Path, survivors: Survivors) -> None:
+async def test_at_every_write_to_the_disk(tmp_path: Path, survivors: Survivors) -> None:
     (tmp_path / "before").mkdir()
     disk = await work(tmp_path / "before")
-    notes = [index for index, step in enumerate(disk.steps) if step.what == "note"]
     rng = random.Random(1)
-    for end in range(notes[0] + 1, notes[-1] + 1, 1 + (notes[-1] - notes[0]) // 40):
+    for end in disk.after_each_write():
         after = tmp_path / f"after{end}"
         after.mkdir()
         disk.lose_power(end, after, survivors, rng)
@@ -64,5 +68,8 @@ async def check(directory: Path, noted: set[str]) -> None:
         for number in range(CALLS):
             if f"forgot {number}" in noted:
                 assert f"apples {number}" not in by_words
+            elif f"replaced {number}" in noted:
+                assert f"apples {number} again" in by_words
+                assert f"apples {number}" not in by_words
             elif f"added {number}" in noted and number % 3:
-                assert f"apples {number}" in by_words
+                assert {f"apples {number}", f"apples {number} again"} & by_words
