@@ -50,11 +50,12 @@ async def test_every_acknowledged_memory_outlives_a_kill(tmp_path: Path, round_:
         cwd=Path(__file__).parents[3],
     ) as child:
         assert child.stdout is not None
-        lines = [child.stdout.readline().split() for _ in range(ACKNOWLEDGED)]
+        lines = [child.stdout.readline() for _ in range(ACKNOWLEDGED)]
         child.kill()
-        rest, _ = child.communicate(timeout=30)
-    lines += [line.split() for line in rest.splitlines() if line.count(" ") == 1]
-    acknowledged = {memory: f"apples {number}" for memory, number in lines}
+        # Not by `communicate`, which would pass over what has been read ahead.
+        lines += child.stdout.readlines()
+    pairs = [line.split() for line in lines if line.endswith("\n")]
+    acknowledged = {memory: f"apples {number}" for memory, number in pairs}
     assert len(acknowledged) >= ACKNOWLEDGED
     async with open_store(tmp_path) as opened:
         for memory, content in acknowledged.items():
