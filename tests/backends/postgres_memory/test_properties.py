@@ -22,7 +22,8 @@ HAVING n.current <> count(e.id) OR n.words <> coalesce(sum(e.length), 0)
 UNION ALL
 SELECT 'memory ' || m.id FROM memory m LEFT JOIN entry e USING (id)
 WHERE (m.replaced_by IS NULL) <> (e.id IS NOT NULL) OR e.namespace <> m.namespace
-    OR e.tags <> m.tags OR e.kind <> m.kind OR e.expires IS DISTINCT FROM m.expires
+    OR e.tags <> m.tags OR e.kind <> m.kind
+    OR e.id IS NOT NULL AND e.expires IS DISTINCT FROM m.expires
 """
 
 
