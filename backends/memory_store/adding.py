@@ -6,13 +6,7 @@ import apsw
 
 from backends.database import fetch_one, insert
 from backends.errors import IdempotencyConflictError, MemoryNotFoundError
-from backends.memory_store.additions import (
-    Addition,
-    check_room,
-    described,
-    digest_of,
-    memory_row,
-)
+from backends.memory_store.additions import Addition, described, memory_row
 from backends.memory_store.entries import (
     describe,
     enter,
@@ -22,9 +16,10 @@ from backends.memory_store.entries import (
 from backends.memory_store.forgetting import erase_expired
 from backends.memory_store.likeness import adds_nothing
 from backends.memory_store.partitions import Partition
+from backends.memory_store.room import check_room
 from backends.memory_store.schema import SEQ_BITS
 from backends.memory_store.searching import Search, search
-from backends.memory_store.texts import draft_digest, once_key, to_json
+from backends.memory_store.texts import digest_of, draft_digest, once_key, to_json
 from backends.messages import Added, MemoryQuery
 
 _KEEP_KEYS_SECONDS = 7 * 86_400.0

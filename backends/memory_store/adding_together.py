@@ -14,14 +14,7 @@ import apsw
 from backends.database import fetch, insert
 from backends.errors import StoreFullError
 from backends.memory_store.adding import add
-from backends.memory_store.additions import (
-    Addition,
-    Row,
-    check_room,
-    described,
-    digest_of,
-    memory_row,
-)
+from backends.memory_store.additions import Addition, Row, described, memory_row
 from backends.memory_store.entries import (
     LOOK_EVERY,
     Described,
@@ -30,7 +23,9 @@ from backends.memory_store.entries import (
     is_said_after,
     pack,
 )
+from backends.memory_store.room import check_room
 from backends.memory_store.schema import SEQ_BITS
+from backends.memory_store.texts import digest_of
 from backends.messages import Added
 
 

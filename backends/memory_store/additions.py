@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from backends.errors import StoreFullError
 from backends.memory_store.entries import Described
-from backends.memory_store.schema import ROW_OVERHEAD_BYTES
-from backends.memory_store.texts import content_hash, to_json
+from backends.memory_store.texts import to_json
 from backends.memory_store.vectors import Stored
 from backends.messages import MemoryDraft, Place
 
@@ -99,31 +97,6 @@ def described(addition: Addition, memory: int, namespace: int) -> Described:
         expires=draft.expires,
         importance=draft.importance,
     )
-
-
-def check_room(addition: Addition, *, rows: int, size_bytes: int) -> None:
-    """Refuse an addition whose partition holds so many rows, and so many bytes with it.
-
-    Raises:
-        StoreFullError: It would be too much.
-    """
-    if rows + 1 > addition.max_rows:
-        raise StoreFullError(
-            f"all {addition.max_rows} rows of this memory are taken, older versions included;"
-            " forget some memories first"
-        )
-    wanted = size_bytes + (rows + 1) * ROW_OVERHEAD_BYTES
-    if wanted > addition.max_bytes:
-        raise StoreFullError(
-            f"this memory may hold {addition.max_bytes} bytes and would need {wanted}; forget some"
-            " memories first, or add a shorter one"
-        )
-
-
-def digest_of(draft: MemoryDraft) -> bytes:
-    """Give the hash by which the same memory is known."""
-    data = None if draft.data is None else to_json(draft.data)
-    return content_hash(draft.content, draft.kind, data)
 
 
 def _created(addition: Addition) -> float:

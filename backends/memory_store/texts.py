@@ -23,6 +23,12 @@ def to_json_object(text: str) -> JsonObject:
     return value
 
 
+def digest_of(draft: MemoryDraft) -> bytes:
+    """Give the hash by which the same memory is known."""
+    data = None if draft.data is None else to_json(draft.data)
+    return content_hash(draft.content, draft.kind, data)
+
+
 def content_hash(content: str, kind: str, data: str | None) -> bytes:
     """Give the hash by which equal memories are known, and damaged ones."""
     return _hash((content, kind, data or ""))

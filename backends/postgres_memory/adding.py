@@ -7,10 +7,10 @@ row, or both store the same text.
 from dataclasses import dataclass
 from typing import LiteralString
 
-from backends.errors import IdempotencyConflictError, MemoryNotFoundError, StoreFullError
+from backends.errors import IdempotencyConflictError, MemoryNotFoundError
 from backends.memory_store.likeness import adds_nothing
-from backends.memory_store.schema import ROW_OVERHEAD_BYTES
-from backends.memory_store.texts import content_hash, draft_digest, once_key, to_json
+from backends.memory_store.room import check_room
+from backends.memory_store.texts import digest_of, draft_digest, once_key, to_json
 from backends.messages import Added, MemoryDraft, MemoryQuery
 from backends.postgres_memory.connections import Connection
 from backends.postgres_memory.forgetting import erase_expired
@@ -184,7 +184,7 @@ def _same(
     row = connection.execute(
         "SELECT id, public FROM memory WHERE namespace = %s AND hash = %s AND session = %s"
         " AND replaced_by IS NULL AND (expires IS NULL OR expires > %s)",
-        (namespace, _hash(draft), draft.session, addition.now),
+        (namespace, digest_of(draft), draft.session, addition.now),
     ).fetchone()
     if row is not None:
         return _Known(*row)
@@ -261,7 +261,7 @@ def _insert(
         draft.reason,
         created,
         draft.expires,
-        _hash(draft),
+        digest_of(draft),
         size,
     )
     row = connection.execute(_INSERT, values).fetchone()
@@ -285,22 +285,7 @@ def _check_room(connection: Connection, space: int, size: int, addition: Additio
     row = connection.execute("SELECT rows, bytes FROM space WHERE no = %s", (space,)).fetchone()
     assert row is not None
     rows, size_bytes = row
-    if rows + 1 > addition.max_rows:
-        raise StoreFullError(
-            f"all {addition.max_rows} rows of this memory are taken, older versions included;"
-            " forget some memories first"
-        )
-    wanted = size_bytes + size + (rows + 1) * ROW_OVERHEAD_BYTES
-    if wanted > addition.max_bytes:
-        raise StoreFullError(
-            f"this memory may hold {addition.max_bytes} bytes and would need {wanted}; forget some"
-            " memories first, or add a shorter one"
-        )
-
-
-def _hash(draft: MemoryDraft) -> bytes:
-    data = None if draft.data is None else to_json(draft.data)
-    return content_hash(draft.content, draft.kind, data)
+    check_room(addition, rows=rows, size_bytes=size_bytes + size)
 
 
 _INSERT = """
