@@ -12,21 +12,22 @@ from pathlib import Path
 from anyio import to_thread
 
 from aios_mcp.config import Config, ConfigError, resolve_secret
-from aios_mcp.config.core_parts import CorePart, LlamaCorePart, OpenAICorePart, PricePart
+from aios_mcp.config.core_parts import CorePart, OpenAICorePart, PricePart
 from aios_mcp.config.model import AgentPart, ArgumentPart, ServerPart
 from aios_mcp.config.part import per_minute
 from aios_mcp.directories import Directories, absolute
 from aios_mcp.kernel import Agent, Agents, Allowance, ArgumentRule, Grants, Kernel
 from aios_mcp.kernel.cores import FREE, Core, Cores, Price
 from aios_mcp.kernel.gate import Gate
-from aios_mcp.kernel.kernel import MEMORY, Waits, tools_resource
+from aios_mcp.kernel.kernel import Waits
 from aios_mcp.kernel.kinds import Kinds
 from aios_mcp.kernel.routing import Router
 from aios_mcp.kernel.tokens import load_or_create_key
 from aios_mcp.kernel.tool_catalog import ToolCatalog
 from aios_mcp.local_models import check_room, llama_settings, open_pool
-from aios_mcp.memories import COMPONENTS, extracting, open_memories, open_session_parts
+from aios_mcp.memories import COMPONENTS, keep_sessions, open_memories, session_parts
 from aios_mcp.model_files import MINILM_FILE, models_dir, resolve_model
+from aios_mcp.scheduling import build_scheduler
 from backends.database import Database, open_database
 from backends.embedding import StaticEmbedder
 from backends.errors import StoreError
@@ -39,8 +40,7 @@ from backends.llama_cpp import (
 )
 from backends.protocols import Embedder, LLMCore, ToolServer
 from backends.tool_servers import HttpServer, StdioServer, open_tool_server
-from scheduler import Scheduler, SchedulerDriver
-from scheduler.policies import Deadline, Fair, Fifo, Policy, Priority, RoundRobin
+from scheduler import SchedulerDriver
 
 _LIST_SECONDS = 25.0
 
@@ -86,7 +86,7 @@ async def open_kernel(config: Config, base: Path | None = None) -> AsyncGenerato
         await journal.recover()
         token_key = load_or_create_key(directories.data)
         agents = _agents(config, directories, token_key)
-        sessions = await open_session_parts(config, database, agents, now=_wall_clock)
+        sessions = session_parts(config, database, agents, now=_wall_clock)
         pool = await to_thread.run_sync(open_pool, config.limits)
         embedder = await open_embedder(stack, config, directories, pool)
         memories = await open_memories(
@@ -104,7 +104,7 @@ async def open_kernel(config: Config, base: Path | None = None) -> AsyncGenerato
             gate=Gate(
                 journal, digest_key=_derive(token_key, b"audit"), now=_wall_clock, new_id=_new_id
             ),
-            driver=SchedulerDriver(_scheduler(config)),
+            driver=SchedulerDriver(build_scheduler(config)),
             cores=Cores(cores),
             catalog=ToolCatalog(servers, list_seconds=_LIST_SECONDS),
             memories=memories,
@@ -122,7 +122,7 @@ async def open_kernel(config: Config, base: Path | None = None) -> AsyncGenerato
             working=sessions.working,
             extraction=sessions.extraction,
         )
-        await stack.enter_async_context(extracting(sessions.extraction, kernel))
+        await stack.enter_async_context(keep_sessions(sessions, kernel))
         yield App(
             kernel=kernel,
             agents=agents,
@@ -152,40 +152,6 @@ def _derive(key: bytes, purpose: bytes) -> bytes:
 
 def _new_id() -> str:
     return secrets.token_hex(13)
-
-
-def _scheduler(config: Config) -> Scheduler:
-    slots = {name: part.slots for name, part in config.cores.items()}
-    slots |= {tools_resource(name): part.concurrency for name, part in config.servers.items()}
-    slots[MEMORY] = config.limits.memory_slots
-    return Scheduler(
-        slots,
-        _policy(config),
-        max_waiting=config.limits.queue_total,
-        max_waiting_per_agent=config.limits.queue_per_agent,
-        pausable=[name for name, part in config.cores.items() if isinstance(part, LlamaCorePart)],
-    )
-
-
-def _policy(config: Config) -> Policy:
-    part = config.scheduler
-    match part.policy:
-        case "fair":
-            return Fair(
-                {name: agent.share for name, agent in config.agents.items()},
-                prompt_weight=part.prompt_weight,
-                output_weight=part.output_weight,
-                quantum_tokens=part.turn_tokens,
-                ageing_seconds=part.ageing_seconds,
-            )
-        case "fifo":
-            return Fifo()
-        case "round_robin":
-            return RoundRobin(part.turn_tokens)
-        case "priority":
-            return Priority(part.ageing_seconds)
-        case "deadline":
-            return Deadline()
 
 
 # --- Agents ------------------------------------------------------------------------------------

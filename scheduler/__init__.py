@@ -16,6 +16,7 @@ from scheduler.jobs import (
     QueueFullError,
     SchedulerError,
 )
+from scheduler.lanes import Lanes
 from scheduler.scheduler import Loser, ResourceCounts, Scheduler, Timer
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "InLine",
     "Job",
     "Lane",
+    "Lanes",
     "Lease",
     "Loser",
     "NestingTooDeepError",

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from scheduler.policies.base import Policy
+from scheduler.lanes import Lanes
 from scheduler.resources import Resource
 from scheduler.shares import Share
 from scheduler.tickets import Place, Queue, Ticket
@@ -14,9 +14,9 @@ _IDLE_LINES = 64
 class Lines:
     """The lines with jobs in them, by what their jobs have in common."""
 
-    def __init__(self, resources: Mapping[str, Resource], policy: Policy) -> None:
+    def __init__(self, resources: Mapping[str, Resource], lanes: Lanes) -> None:
         self._resources = resources
-        self._policy = policy
+        self._lanes = lanes
         self._lines: dict[Place, Line] = {}
         # Empty ones are kept, as they are soon wanted again, but not looked at.
         self._idle: dict[Place, Line] = {}
@@ -29,7 +29,7 @@ class Lines:
     def at(self, place: Place) -> Line:
         """Give the line of a place, which may be empty."""
         line = self._lines.get(place) or self._idle.get(place)
-        return Line(place, self._resources, self._policy) if line is None else line
+        return self._new(place) if line is None else line
 
     def push(self, ticket: Ticket) -> None:
         """Put a ticket in its line."""
@@ -37,7 +37,7 @@ class Lines:
         if line is None:
             line = self._idle.pop(ticket.place, None)
             if line is None:
-                line = Line(ticket.place, self._resources, self._policy)
+                line = self._new(ticket.place)
             self._lines[ticket.place] = line
         line.push(ticket)
 
@@ -45,7 +45,7 @@ class Lines:
         """Give the first ticket of a line whose owner is within its limit."""
         while (head := line.head()) is not None:
             limit = head.job.agent_limit
-            if limit is None or head.is_exempt or head.share.running < limit:
+            if limit is None or head.is_exempt or self._lanes.running(head) < limit:
                 return head
             # Out of the decision until one of the owner's own jobs ends: others must pass.
             self._held_back.setdefault(head.share, {})[line.hold_back()] = line
@@ -65,11 +65,12 @@ class Lines:
         if not line:
             self._put_by(line)
 
-    def let_forward(self, share: Share) -> None:
+    def let_forward(self, ticket: Ticket) -> None:
         """Look again at the jobs of an agent, one of which has ended."""
-        held_back = self._held_back.pop(share, None)
-        if held_back is not None:
-            for queue, line in held_back.items():
+        if not self._held_back:
+            return
+        for share in self._lanes.shares_of(ticket):
+            for queue, line in self._held_back.pop(share, {}).items():
                 line.bring_back(queue)
 
     def move_forward(self, top: Share) -> None:
@@ -78,6 +79,9 @@ class Lines:
             for share in (top, *top.members.values()):
                 for queue in line.queues_of(share):
                     line.bring_back(queue)
+
+    def _new(self, place: Place) -> Line:
+        return Line(place, self._resources, self._lanes.policies[place[2]])
 
     def _put_by(self, line: Line) -> None:
         del self._lines[line.place]

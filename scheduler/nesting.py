@@ -35,7 +35,7 @@ class Loans:
             self._lend(lender, ticket)
             return
         ticket.is_exempt = any(
-            above.is_running and above.share is ticket.share for above in ticket.ancestors()
+            above.is_running and above.has_owner_of(ticket) for above in ticket.ancestors()
         )
         self._in_line[ticket.job.id] = ticket
         self._stand_in(ticket)

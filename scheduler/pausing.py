@@ -1,11 +1,11 @@
 """Which running job stands still for one that waits."""
 
-from scheduler.policies import Policy
+from scheduler.lanes import Lanes
 from scheduler.tickets import Ticket
 from scheduler.waiting import Line
 
 
-def one_to_pause(line: Line, head: Ticket, policy: Policy) -> Ticket | None:
+def one_to_pause(line: Line, head: Ticket, lanes: Lanes) -> Ticket | None:
     """Give the running job that should go on last of those that give way to the first of a line."""
     for choice in line.choices:
         if not choice.resource.may_pause(head):
@@ -13,8 +13,8 @@ def one_to_pause(line: Line, head: Ticket, policy: Policy) -> Ticket | None:
         found = [
             running
             for running in choice.resource.running.values()
-            if running.is_alone and policy.gives_way(running, head)
+            if running.is_alone and lanes.gives_way(running, head)
         ]
         if found:
-            return max(found, key=lambda each: (policy.key(each), each.arrival))
+            return max(found, key=lanes.order)
     return None

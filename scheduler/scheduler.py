@@ -21,13 +21,13 @@ from scheduler.jobs import (
     NoResourceError,
     QueueFullError,
 )
+from scheduler.lanes import Lanes
 from scheduler.lines import Lines
 from scheduler.nesting import Loans
 from scheduler.outlook import positions, surely_before
 from scheduler.pausing import one_to_pause
 from scheduler.policies import Policy
 from scheduler.resources import Resource
-from scheduler.shares import Shares
 from scheduler.tickets import Ticket
 from scheduler.waiting import Line
 
@@ -65,7 +65,7 @@ class Scheduler:
 
     Args:
         slots: By resource.
-        policy: Who goes first.
+        policy: Who goes first; or a policy for each lane.
         max_waiting: Jobs that may wait in all, paused ones not counted.
         max_waiting_per_agent: Jobs of one agent that may wait.
         pausable: Resources whose jobs can stand still.
@@ -85,13 +85,13 @@ class Scheduler:
     def __init__(
         self,
         slots: Mapping[str, int],
-        policy: Policy,
+        policy: Policy | Lanes,
         *,
         max_waiting: int = 256,
         max_waiting_per_agent: int = 16,
         pausable: Collection[str] = (),
     ) -> None:
-        self._policy = policy
+        self._lanes = lanes = policy if isinstance(policy, Lanes) else Lanes(policy)
         self._resources = {
             name: Resource(name, count, is_pausable=name in pausable)
             for name, count in slots.items()
@@ -99,8 +99,7 @@ class Scheduler:
         self._can_pause = bool(pausable)
         self._dispatcher = Dispatcher()
         self._admission = Admission(max_waiting, max_waiting_per_agent, self._start_seconds)
-        self._shares = Shares()
-        self._lines = Lines(self._resources, policy)
+        self._lines = Lines(self._resources, lanes)
         self._loans = Loans(self._lines.push, self._lines.drop)
         self._tickets: dict[str, Ticket] = {}
         self._waiting = 0
@@ -122,18 +121,21 @@ class Scheduler:
             raise NestingTooDeepError(MAX_DEPTH)
         if not any(name in self._resources for name in job.resources):
             raise NoResourceError("nothing here can run this call")
+        band = self._lanes.band(job.lane if parent is None else min(job.lane, parent.lane))
         loser = self._admission.find_room(job)
         if job.deadline is not None:
-            self._check_deadline(job, job.deadline - now)
+            self._check_deadline(job, band, job.deadline - now)
         lost = None
         if loser is not None:
             error = self._admission.full(loser.job)
             lost = Loser(loser.job.id, error)
             self._leave(loser)
-        ticket = Ticket(job, self._shares.join(job), self._arrivals, now, parent)
+        share = self._lanes.shares[band].join(job)
+        ticket = Ticket(job, share, self._arrivals, now, parent, band)
         self._arrivals += 1
         self._tickets[job.id] = ticket
-        ticket.rank = self._policy.rank(ticket, now)
+        self._lanes.enter(ticket)
+        ticket.rank = self._lanes.policies[band].rank(ticket, now)
         self._admission.add(ticket)
         self._waiting += 1
         if parent is None:
@@ -162,7 +164,7 @@ class Scheduler:
         ticket = self._tickets.get(job_id)
         if ticket is not None and not ticket.is_waiting and used > ticket.used:
             ticket.used = used
-            self._policy.charge(ticket, is_over=False)
+            self._lanes.charge(ticket, is_over=False)
 
     def pauses(self, now: float) -> list[str]:
         """Name the running jobs that should give their slot up; each is named once a turn.
@@ -177,7 +179,7 @@ class Scheduler:
             if before is not None and before.is_asked:
                 continue
             head = self._lines.head(line)
-            running = None if head is None else one_to_pause(line, head, self._policy)
+            running = None if head is None else one_to_pause(line, head, self._lanes)
             line.asked = running
             if running is not None:
                 running.is_asked = True
@@ -205,7 +207,7 @@ class Scheduler:
         self._give_back(ticket, resource)
         ticket.is_waiting = True
         resource.paused += 1
-        ticket.place = ((resource.name,), ())
+        ticket.place = ((resource.name,), (), ticket.band)
         self._waiting += 1
         self._lines.push(ticket)
 
@@ -246,7 +248,7 @@ class Scheduler:
 
         O(n log n) for all of them: for people, not for decisions.
         """
-        return positions(self._lines.all(), self._policy)
+        return positions(self._lines.all(), self._lanes)
 
     def expected_wait(self, job_id: str, now: float) -> float | None:
         """Predict in how many seconds a waiting job starts; None if that is not known."""
@@ -269,7 +271,7 @@ class Scheduler:
     @property
     def remembered(self) -> int:
         """Number of agents whose past still counts."""
-        return len(self._shares)
+        return sum(map(len, self._lanes.shares))
 
     def counts(self) -> Mapping[str, ResourceCounts]:
         """Count slots and jobs, by resource. A waiting job counts for each it could run on."""
@@ -287,6 +289,7 @@ class Scheduler:
     def _next_runnable(self, now: float) -> tuple[Line, Resource] | None:
         best: tuple[Line, Resource] | None = None
         first: Ticket | None = None
+        order = self._lanes.order
         for line in self._lines.all():
             for choice in line.choices:
                 if choice.resource.free:
@@ -299,26 +302,24 @@ class Scheduler:
             resource: Resource | None = choice.resource
             if line.has_handicaps or head.job.affinity:
                 resource = self._dispatcher.choose(line, head, self._lines.all(), now)
-            if resource is not None and (first is None or self._goes_before(head, first)):
+            if resource is not None and (first is None or order(head) < order(first)):
                 best, first = (line, resource), head
         return best
-
-    def _goes_before(self, one: Ticket, other: Ticket) -> bool:
-        key = self._policy.key
-        return (key(one), one.arrival) < (key(other), other.arrival)
 
     def _leave(self, ticket: Ticket) -> None:
         del self._tickets[ticket.job.id]
         if ticket.is_waiting:
             self._step_out(ticket)
         ticket.is_over = True
+        shares = self._lanes.shares[ticket.band]
         top = ticket.share.top
         before = top.counter
-        self._policy.charge(ticket, is_over=True)
+        self._lanes.charge(ticket, is_over=True)
         if top.counter < before:
-            self._shares.lower(top, ticket.job)
+            shares.lower(top, ticket.job)
             self._lines.move_forward(top)
-        self._shares.leave(ticket.share, ticket.job)
+        shares.leave(ticket.share, ticket.job)
+        self._lanes.leave(ticket)
 
     def _step_out(self, ticket: Ticket) -> None:
         self._waiting -= 1
@@ -350,7 +351,7 @@ class Scheduler:
         ticket.used_before = ticket.used
         ticket.resource = resource.name
         resource.running[job.id] = ticket
-        self._policy.charge(ticket, is_over=False)
+        self._lanes.charge(ticket, is_over=False)
         return Grant(job, resource.name)
 
     def _give_back(self, ticket: Ticket, resource: Resource) -> None:
@@ -360,20 +361,21 @@ class Scheduler:
             resource.free += 1
         if not ticket.is_exempt:
             ticket.share.running -= 1
-            self._lines.let_forward(ticket.share)
+            self._lines.let_forward(ticket)
 
     # --- Predictions ---------------------------------------------------------------------------
 
     def _start_seconds(self, job: Job, count: int) -> float:
-        return self._lines.at((job.resources, job.handicaps)).seconds_for(count, job.cost)
+        line = self._lines.at((job.resources, job.handicaps, self._lanes.band(job.lane)))
+        return line.seconds_for(count, job.cost) / self._lanes.part(job)
 
-    def _check_deadline(self, job: Job, left_seconds: float) -> None:
+    def _check_deadline(self, job: Job, band: int, left_seconds: float) -> None:
         if left_seconds < 0:
             raise DeadlineMissedError(0.0)
-        line = self._lines.at((job.resources, job.handicaps))
+        line = self._lines.at((job.resources, job.handicaps, band))
         if not line.is_measured:
             return
-        ahead = surely_before(line, self._shares.find(job), self._policy)
+        ahead = surely_before(line, self._lanes.shares[band].find(job))
         wait = line.seconds_for(ahead)
         if wait * _BENEFIT_OF_DOUBT > left_seconds:
             raise DeadlineUnreachableError(wait_seconds=wait, left_seconds=left_seconds)

@@ -6,8 +6,8 @@ import math
 from scheduler.jobs import Job, Lane
 from scheduler.shares import Share
 
-Place = tuple[tuple[str, ...], tuple[float, ...]]
-"""What the jobs of a line have in common: resources and their handicaps."""
+Place = tuple[tuple[str, ...], tuple[float, ...], int]
+"""What the jobs of a line have in common: resources, their handicaps, and the lane."""
 
 Key = tuple[float, float]
 """Place of a queue among those of a line; the smallest goes first."""
@@ -20,16 +20,18 @@ class Ticket:
         arrival: How many jobs were submitted before it.
         rank: Its place among its agent's jobs; equals go by arrival.
         lane: Its service class, inherited from its parent where that is more urgent.
+        band: The lane that it stands in; 0 where one policy orders all lanes together.
         due: When it must have started, inherited likewise.
         since: When it began to wait or to run.
         is_waiting: It stands in line; otherwise it holds a slot.
         has_started: It held a slot before, and was paused if it waits.
         is_asked: Its slot was asked back.
-        is_exempt: An ancestor of the same share runs, so that it is not counted towards the limit.
+        is_exempt: An ancestor of the same owner runs, so that it is not counted towards the limit.
         is_over: It has left.
         used: Units of work done so far.
         used_before: How many of them before it got its present slot.
         charged: What its share was charged for it, in units of the policy.
+        lane_charged: What its lane was charged for it, in units of work.
         place: The line that it stands in.
         queue: Its queue there; None while it does not stand in one.
         lender: The ancestor in whose slot it runs.
@@ -38,6 +40,7 @@ class Ticket:
 
     __slots__ = (
         "arrival",
+        "band",
         "borrower",
         "charged",
         "due",
@@ -48,6 +51,7 @@ class Ticket:
         "is_waiting",
         "job",
         "lane",
+        "lane_charged",
         "lender",
         "parent",
         "place",
@@ -62,9 +66,16 @@ class Ticket:
     )
 
     def __init__(
-        self, job: Job, share: Share, arrival: int, now: float, parent: "Ticket | None" = None
+        self,
+        job: Job,
+        share: Share,
+        arrival: int,
+        now: float,
+        parent: "Ticket | None" = None,
+        band: int = 0,
     ) -> None:
         self.job = job
+        self.band = band
         self.share = share
         self.arrival = arrival
         self.since = now
@@ -73,11 +84,11 @@ class Ticket:
         self.due = math.inf if job.deadline is None else job.deadline
         self.rank = 0.0
         self.resource = ""
-        self.place: Place = (job.resources, job.handicaps)
+        self.place: Place = (job.resources, job.handicaps, band)
         self.queue: Queue | None = None
         self.is_waiting = True
         self.has_started = self.is_asked = self.is_exempt = self.is_over = False
-        self.used = self.used_before = 0
+        self.used = self.used_before = self.lane_charged = 0
         self.charged = self.ran_seconds = 0.0
         self.lender: Ticket | None = None
         self.borrower: Ticket | None = None
@@ -99,6 +110,11 @@ class Ticket:
     def is_alone(self) -> bool:
         """Whether its slot can be asked back: no nested job runs in it, and it was not asked."""
         return self.lender is None and self.borrower is None and not self.is_asked
+
+    def has_owner_of(self, other: "Ticket") -> bool:
+        """Whether another job counts towards the same limit, in whatever lane."""
+        mine, its = self.job, other.job
+        return (mine.agent, mine.superior, mine.group) == (its.agent, its.superior, its.group)
 
     def may_borrow_from(self, above: "Ticket") -> bool:
         """Whether it may run in an ancestor's slot, which stands still meanwhile."""

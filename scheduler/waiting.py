@@ -1,4 +1,4 @@
-"""Lines of waiting jobs: one for each set of resources, in it a queue for each agent.
+"""Lines of waiting jobs: one for each set of resources and lane, in it a queue for each agent.
 
 A line is a heap of queues by their heads; a queue is a heap of tickets. Cancelled tickets and keys
 that have become too low stay in their heap until they surface, so that nothing is ever sorted anew.
@@ -35,7 +35,7 @@ class Line:
     """
 
     def __init__(self, place: Place, resources: Mapping[str, Resource], policy: Policy) -> None:
-        names, handicaps = place
+        names, handicaps, self.band = place
         self.place = place
         self.choices = tuple(
             Choice(resources[name], handicap)
@@ -45,7 +45,7 @@ class Line:
         self.has_handicaps = any(handicaps)
         self.cost = 0
         self.asked: Ticket | None = None
-        self._policy = policy
+        self.policy = policy
         self._live = 0
         self._entries = 0  # numbers them, so that no two compare equal
         self._heap: list[tuple[float, float, int, int, Queue]] = []
@@ -74,7 +74,7 @@ class Line:
         queue.version = self._entries
         head = queue.head()
         if head is not None:
-            first, second = self._policy.key(head)
+            first, second = self.policy.key(head)
             heapq.heappush(self._heap, (first, second, head.arrival, queue.version, queue))
         if len(self._heap) > 2 * len(self._queues) + _SPARE:
             self._heap = [entry for entry in self._heap if entry[3] == entry[4].version]
@@ -89,7 +89,7 @@ class Line:
                 heapq.heappop(heap)
                 continue
             head = queue.heap[0][2]  # live: whoever takes one out sees to that
-            now = self._policy.key(head)
+            now = self.policy.key(head)
             if now[0] == first and now[1] == second and head.arrival == arrival:
                 return head
             heapq.heapreplace(heap, (now[0], now[1], head.arrival, version, queue))

@@ -19,7 +19,7 @@ BAR = 0.9
 SECONDS = 120
 FAST = (
     "test_pausing", "test_nesting", "test_dispatcher", "test_scheduler", "test_policies",
-    "test_fair", "test_fuzz",
+    "test_fair", "test_lanes", "test_fuzz",
 )  # fmt: skip
 
 

@@ -122,15 +122,24 @@ async def test_the_policy_of_the_file_says_who_runs_next(
     assert served.index("polite") == place
 
 
-@pytest.mark.parametrize("policy", ["fair", "round_robin", "deadline", "priority"])
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        'policy = "fair"',
+        'policy = "round_robin"',
+        'policy = "deadline"',
+        'policy = "priority"',
+        'lanes.urgent.policy = "fifo"',
+    ],
+)
 async def test_a_long_generation_stands_still_for_one_that_goes_first(
-    tmp_path: Path, policy: str
+    tmp_path: Path, scheduler: str
 ) -> None:
     write_language_model(tmp_path / "endless.gguf", context_tokens=50_000)
     agent = 'llm = { tiers = ["balanced"], max_tokens = 40000 }'
     config = configure(
         tmp_path,
-        f'[scheduler]\npolicy = "{policy}"\n[agents.local]\n{agent}\n[agents.polite]\n{agent}\n'
+        f"[scheduler]\n{scheduler}\n[agents.local]\n{agent}\n[agents.polite]\n{agent}\n"
         '[cores.x]\nbackend = "llama_cpp"\nmodel = "endless.gguf"\nslots = 1\n'
         "context_tokens = 50000\n",
     )

@@ -25,6 +25,7 @@ llm    = { tiers = ["fast", "balanced", "capable"] }
 
 # [scheduler]
 # policy = "fair"                              # or round_robin, priority, deadline, fifo
+# lanes.batch = { policy = "fifo", weight = 1 }  # lanes apart: urgent, normal and batch by weight
 
 # --- Cores: where text is generated ---------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from aios_mcp.config.core_parts import (
 )
 from aios_mcp.config.memory_parts import AgentMemoryPart, MemoryPart
 from aios_mcp.config.part import ADDRESS, Name, Part, Rate, SecretRef
+from aios_mcp.config.scheduler_parts import SchedulerPart
 
 
 class KernelPart(Part):
@@ -88,37 +89,6 @@ class HttpPart(Part):
     )
     sse: bool = Field(
         default=True, description="Serve the legacy SSE transport on /sse and /messages/"
-    )
-
-
-class SchedulerPart(Part):
-    """`[scheduler]`."""
-
-    policy: Literal["fair", "fifo", "round_robin", "priority", "deadline"] = Field(
-        default="fair",
-        description="Who runs next: fair shares work over agents, fifo goes by arrival,"
-        " round_robin gives agents turns, priority goes by the call's priority, deadline by the"
-        " call's deadline",
-    )
-    ageing_seconds: float = Field(
-        default=30.0,
-        gt=0,
-        le=86_400,
-        description="For priority, and among an agent's own calls for fair: a call that waited this"
-        " long counts as one step more urgent",
-    )
-    turn_tokens: int = Field(
-        default=32,
-        ge=1,
-        le=100_000,
-        description="For fair and round_robin: tokens after which a generation may have to stand"
-        " still for an agent that has had less",
-    )
-    prompt_weight: float = Field(
-        default=1.0, ge=0, le=1000, description="For fair: what a token of a prompt counts"
-    )
-    output_weight: float = Field(
-        default=2.0, gt=0, le=1000, description="For fair: what a generated token counts"
     )
 
 

@@ -8,16 +8,18 @@ from benchmarks.simulator import workloads
 from benchmarks.simulator.loads import Ask, Load
 from benchmarks.simulator.record import Record, jain, p
 from benchmarks.simulator.simulation import simulate
+from scheduler import Lane, Lanes
 from scheduler.policies import Deadline, Fair, Fifo, Policy, Priority, RoundRobin
 
 AGEING_SECONDS = 10.0
 
-POLICIES: Final[Mapping[str, Callable[[], Policy]]] = {
+POLICIES: Final[Mapping[str, Callable[[], Policy | Lanes]]] = {
     "fifo": Fifo,
     "round_robin": RoundRobin,
     "priority": lambda: Priority(AGEING_SECONDS),
     "deadline": Deadline,
     "fair": Fair,
+    "lanes": lambda: Lanes({lane: Fair() for lane in Lane}),
 }
 
 

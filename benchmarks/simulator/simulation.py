@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from benchmarks.simulator.core import GPU, CostModel, Generation, SimulatedCore
 from benchmarks.simulator.loads import Arrival, Ask, Load
 from benchmarks.simulator.record import Life, Record, Served
-from scheduler import Job, Scheduler
+from scheduler import Job, Lanes, Scheduler
 from scheduler.policies import Policy
 
 _CORE = "core"
@@ -17,7 +17,7 @@ _UNBOUNDED = 1_000_000
 
 
 def simulate(
-    policy: Policy,
+    policy: Policy | Lanes,
     loads: Sequence[Load],
     *,
     seconds: float,
@@ -32,7 +32,12 @@ def simulate(
 
 class _Simulation:
     def __init__(
-        self, policy: Policy, loads: Sequence[Load], seconds: float, costs: CostModel, seed: int
+        self,
+        policy: Policy | Lanes,
+        loads: Sequence[Load],
+        seconds: float,
+        costs: CostModel,
+        seed: int,
     ) -> None:
         self._scheduler = Scheduler(
             {_CORE: costs.slots},

@@ -20,6 +20,7 @@ class Entry:
     is_exempt: bool = False
     used: int = 0
     charged: float = 0.0
+    lane_charged: int = 0
     ran_seconds: float = 0.0
     lender: "Entry | None" = None
     borrower: "Entry | None" = None

@@ -8,16 +8,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from scheduler import Grant, Job
+from scheduler import Grant, Job, Lane
 from tests.scheduler.entries import Entry, Lending
 
-PolicyName = Literal["fifo", "round_robin", "priority", "deadline", "fair"]
+PolicyName = Literal["fifo", "round_robin", "priority", "deadline", "fair", "lanes"]
 
 AGEING_SECONDS = 5.0
 AGEING_TOKENS = 100
 TURN_TOKENS = 10
 WEIGHTS = {"a": 2.0, "c": 0.5}
 OUTPUT_WEIGHT = 2.0
+LANE_POLICIES: Mapping[Lane, PolicyName] = {
+    Lane.URGENT: "deadline",
+    Lane.NORMAL: "fair",
+    Lane.BATCH: "round_robin",
+}
+LANE_WEIGHTS = {Lane.URGENT: 3.0, Lane.NORMAL: 2.0, Lane.BATCH: 1.0}
 
 
 @dataclass
@@ -46,13 +52,21 @@ class Reference:
         self.most = most
         self.most_per_agent = most_per_agent
         self.live: dict[str, Entry] = {}
-        self.counters: dict[str, float] = {}
-        self.own: dict[tuple[str, str], float] = {}
+        self.counters: dict[tuple[int, str], float] = {}
+        self.own: dict[tuple[int, str, str], float] = {}
+        self.lanes: dict[int, float] = {}
         self.had: dict[tuple[str, str], float] = {}
         self.speeds = {name: Speed() for name in slots}
         self.warm: dict[str, str] = {}
         self.lending = Lending()
         self.arrivals = 0
+
+    def band(self, entry: Entry) -> int:
+        """The lane that it stands in; 0 where one policy orders all."""
+        return int(entry.lane) if self.policy == "lanes" else 0
+
+    def policy_of(self, entry: Entry) -> PolicyName:
+        return LANE_POLICIES[entry.lane] if self.policy == "lanes" else self.policy
 
     def waiting(self) -> list[Entry]:
         return [entry for entry in self.live.values() if entry.is_waiting]
@@ -93,7 +107,7 @@ class Reference:
             assert entry.lender is not None
             grants.append(self._start(entry, entry.lender.resource, now))
         while found := self._runnable(now):
-            entry, resource = min(found, key=lambda each: (self._key(each[0]), each[0].arrival))
+            entry, resource = min(found, key=lambda each: self._order(each[0]))
             grants.append(self._start(entry, resource, now))
         return grants
 
@@ -129,12 +143,16 @@ class Reference:
             self.lending.settle(entry)
         self.charge(entry, is_over=True)
         del self.live[job_id]
-        if not self.live:
-            self.counters.clear()
-            self.own.clear()
-        if not any(each.top == entry.top for each in self.live.values()):
-            for key in [key for key in self.own if key[0] == entry.top != key[1]]:
+        band = self.band(entry)
+        left = [each for each in self.live.values() if self.band(each) == band]
+        if not left:
+            self.counters = {key: had for key, had in self.counters.items() if key[0] != band}
+            self.own = {key: had for key, had in self.own.items() if key[0] != band}
+        if not any(each.top == entry.top for each in left):
+            for key in [key for key in self.own if key[:2] == (band, entry.top) != key[::2]]:
                 del self.own[key]
+        if not self.live:
+            self.lanes.clear()
 
     def charge(self, entry: Entry, *, is_over: bool) -> None:
         if not entry.resource:
@@ -142,55 +160,68 @@ class Reference:
         due = self._due(entry, is_over=is_over)
         work = due - entry.charged
         entry.charged = due
-        agent, top = entry.job.agent, entry.top
-        weigh = self.policy == "fair"
-        self.own[top, agent] += work / (WEIGHTS.get(agent, 1.0) if weigh else 1.0)
-        self.counters[top] += work / (WEIGHTS.get(top, 1.0) if weigh else 1.0)
-        if entry.job.program:
+        agent, top, band = entry.job.agent, entry.top, self.band(entry)
+        weigh = self.policy_of(entry) == "fair"
+        self.own[band, top, agent] += work / (WEIGHTS.get(agent, 1.0) if weigh else 1.0)
+        self.counters[band, top] += work / (WEIGHTS.get(top, 1.0) if weigh else 1.0)
+        if entry.job.program and weigh:
             key = (agent, entry.job.program)
             self.had[key] = max(0.0, self.had.get(key, 0.0) + work)
+        used = entry.used if is_over else max(entry.used, entry.job.prompt, 1)
+        self.lanes[band] += (used - entry.lane_charged) / LANE_WEIGHTS[Lane(band)]
+        entry.lane_charged = used
 
     def _due(self, entry: Entry, *, is_over: bool) -> float:
         used, prompt = entry.used, entry.job.prompt
-        if self.policy != "fair":
+        if self.policy_of(entry) != "fair":
             return max(entry.charged, float(math.ceil(used / TURN_TOKENS)), 1.0)
         due = min(used, prompt) + max(0, used - prompt) * OUTPUT_WEIGHT
         return due if is_over else max(due, float(prompt), 1.0, entry.charged)
 
     def _join(self, entry: Entry) -> None:
-        top, agent = entry.top, entry.job.agent
-        tops = {each.top for each in self.live.values()}
+        top, agent, band = entry.top, entry.job.agent, self.band(entry)
+        if band not in map(self.band, self.live.values()):
+            least = min((self.lanes[self.band(each)] for each in self.live.values()), default=0.0)
+            self.lanes[band] = max(self.lanes.get(band, 0.0), least)
+        peers = [each for each in self.live.values() if self.band(each) == band]
+        tops = {each.top for each in peers}
         if top not in tops:
-            least = min((self.counters[each] for each in tops), default=0.0)
-            self.counters[top] = max(self.counters.get(top, 0.0), least)
-        mine = {each.job.agent for each in self.live.values() if each.top == top}
+            least = min((self.counters[band, each] for each in tops), default=0.0)
+            self.counters[band, top] = max(self.counters.get((band, top), 0.0), least)
+        mine = {each.job.agent for each in peers if each.top == top}
         if agent not in mine:
-            least = min((self.own[top, each] for each in mine), default=0.0)
-            self.own[top, agent] = max(self.own.get((top, agent), 0.0), least)
+            least = min((self.own[band, top, each] for each in mine), default=0.0)
+            self.own[band, top, agent] = max(self.own.get((band, top, agent), 0.0), least)
 
     def _rank(self, entry: Entry, now: float) -> float:
-        job = entry.job
-        if self.policy == "priority":
+        job, policy = entry.job, self.policy_of(entry)
+        if policy == "priority":
             return now + entry.lane * AGEING_SECONDS
-        if self.policy == "deadline":
+        if policy == "deadline":
             return entry.due
-        if self.policy == "fair":
+        if policy == "fair":
             had = self.had.get((job.agent, job.program), 0.0) if job.program else 0.0
             since = now + entry.lane * AGEING_SECONDS
             return min(had, AGEING_TOKENS * 4 * AGEING_SECONDS) + since * AGEING_TOKENS
         return entry.arrival
 
     def _key(self, entry: Entry) -> tuple[float, float]:
-        if self.policy in ("fair", "round_robin"):
-            return self.counters[entry.top], self.own[entry.top, entry.job.agent]
+        if self.policy_of(entry) in ("fair", "round_robin"):
+            band = self.band(entry)
+            return self.counters[band, entry.top], self.own[band, entry.top, entry.job.agent]
         return entry.rank, 0.0
+
+    def _order(self, entry: Entry) -> tuple[float, int, tuple[float, float], int]:
+        band = self.band(entry)
+        lane = self.lanes[band] if self.policy == "lanes" else 0.0
+        return lane, band, self._key(entry), entry.arrival
 
     def _runnable(self, now: float) -> list[tuple[Entry, str]]:
         """The first of each line that could start, and where."""
         lines: dict[object, list[Entry]] = {}
         for entry in self.waiting():
             if entry.lender is None:
-                lines.setdefault(entry.place, []).append(entry)
+                lines.setdefault((entry.place, self.band(entry)), []).append(entry)
         found: list[tuple[Entry, str]] = []
         for line in lines.values():
             free = {name: cost for name, cost in line[0].choices.items() if self.free(name) > 0}

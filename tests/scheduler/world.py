@@ -4,11 +4,13 @@ import random
 from collections.abc import Mapping
 from typing import get_args
 
-from scheduler import Job, Lane, QueueFullError, Scheduler
+from scheduler import Job, Lane, Lanes, QueueFullError, Scheduler
 from scheduler.policies import Deadline, Fair, Fifo, Policy, Priority, RoundRobin
 from scheduler.scheduler import MAX_DEPTH
 from tests.scheduler.reference import (
     AGEING_SECONDS,
+    LANE_POLICIES,
+    LANE_WEIGHTS,
     OUTPUT_WEIGHT,
     TURN_TOKENS,
     WEIGHTS,
@@ -25,7 +27,16 @@ MOST = 12
 MOST_PER_AGENT = 6
 
 
-def make_policy(name: PolicyName) -> Policy:
+def make_policy(name: PolicyName) -> Policy | Lanes:
+    match name:
+        case "lanes":
+            policies = {lane: _policy(policy) for lane, policy in LANE_POLICIES.items()}
+            return Lanes(policies, LANE_WEIGHTS, TURN_TOKENS)
+        case _:
+            return _policy(name)
+
+
+def _policy(name: PolicyName) -> Policy:
     match name:
         case "fifo":
             return Fifo()
@@ -35,7 +46,7 @@ def make_policy(name: PolicyName) -> Policy:
             return Priority(AGEING_SECONDS)
         case "deadline":
             return Deadline()
-        case "fair":
+        case _:
             return Fair(
                 WEIGHTS,
                 output_weight=OUTPUT_WEIGHT,
