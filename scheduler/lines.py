@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
+from scheduler.jobs import NoResourceError
 from scheduler.lanes import Lanes
 from scheduler.resources import Resource
 from scheduler.shares import Share
@@ -17,6 +18,7 @@ class Lines:
     def __init__(self, resources: Mapping[str, Resource], lanes: Lanes) -> None:
         self._resources = resources
         self._lanes = lanes
+        self._places: dict[tuple[tuple[str, ...], tuple[float, ...], int], Place] = {}
         self._lines: dict[Place, Line] = {}
         # Empty ones are kept, as they are soon wanted again, but not looked at.
         self._idle: dict[Place, Line] = {}
@@ -25,6 +27,22 @@ class Lines:
     def all(self) -> Collection[Line]:
         """Give the lines with jobs in them."""
         return self._lines.values()
+
+    def place(self, resources: tuple[str, ...], handicaps: tuple[float, ...], band: int) -> Place:
+        """Give the place of jobs that have this in common.
+
+        Raises:
+            NoResourceError: None of the resources exists.
+        """
+        name = (resources, handicaps, band)
+        place = self._places.get(name)
+        if place is None:
+            if self._resources.keys().isdisjoint(resources):
+                raise NoResourceError("nothing here can run this call")
+            if len(self._places) > 2 * len(self._lines) + _IDLE_LINES:
+                self._forget()
+            place = self._places[name] = Place(resources, handicaps, band)
+        return place
 
     def at(self, place: Place) -> Line:
         """Give the line of a place, which may be empty."""
@@ -81,10 +99,13 @@ class Lines:
                     line.bring_back(queue)
 
     def _new(self, place: Place) -> Line:
-        return Line(place, self._resources, self._lanes.policies[place[2]])
+        return Line(place, self._resources, self._lanes.policies[place.band])
 
     def _put_by(self, line: Line) -> None:
         del self._lines[line.place]
-        if len(self._idle) >= _IDLE_LINES:
-            self._idle.clear()
         self._idle[line.place] = line
+
+    def _forget(self) -> None:
+        # A place that somebody still holds may come back beside its like, which does no harm.
+        self._idle.clear()
+        self._places = {name: place for name, place in self._places.items() if place in self._lines}

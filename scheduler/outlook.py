@@ -10,12 +10,12 @@ from scheduler.waiting import Line
 
 def positions(lines: Collection[Line], lanes: Lanes) -> Mapping[str, int]:
     """Count the jobs in front of each waiting one, by id, as things stand. O(n log n)."""
-    sets = {line.place[0] for line in lines}
+    sets = {line.place.resources for line in lines}
     rivals = {one: [each for each in sets if not set(each).isdisjoint(one)] for one in sets}
     ahead = dict.fromkeys(sets, 0)
     positions: dict[str, int] = {}
     for waiting in _in_order(lines, lanes):
-        resources = waiting.place[0]
+        resources = waiting.place.resources
         positions[waiting.job.id] = ahead[resources]
         for each in rivals[resources]:
             ahead[each] += 1
@@ -40,7 +40,13 @@ def surely_before(line: Line, share: Share | None) -> int:
 def _in_order(lines: Collection[Line], lanes: Lanes) -> list[Ticket]:
     """Give the waiting jobs, first to last: those of a lane by its policy, lanes by their work."""
     placed = sorted(
-        (line.band, turn if line.policy.order == "turns" else 0, key(waiting), number, waiting)
+        (
+            line.place.band,
+            turn if line.policy.order == "turns" else 0,
+            key(waiting),
+            number,
+            waiting,
+        )
         for line in lines
         for key in (line.policy.key,)
         for queue in line.queues

@@ -18,7 +18,6 @@ from scheduler.jobs import (
     Grant,
     Job,
     NestingTooDeepError,
-    NoResourceError,
     QueueFullError,
 )
 from scheduler.lanes import Lanes
@@ -28,7 +27,7 @@ from scheduler.outlook import positions, surely_before
 from scheduler.pausing import one_to_pause
 from scheduler.policies import Policy
 from scheduler.resources import Resource
-from scheduler.tickets import Ticket
+from scheduler.tickets import Place, Ticket
 from scheduler.waiting import Line
 
 MAX_DEPTH = 4
@@ -119,19 +118,18 @@ class Scheduler:
         parent = self._tickets.get(job.parent) if job.parent else None
         if parent is not None and 1 + len(parent.ancestors()) >= MAX_DEPTH:
             raise NestingTooDeepError(MAX_DEPTH)
-        if not any(name in self._resources for name in job.resources):
-            raise NoResourceError("nothing here can run this call")
         band = self._lanes.band(job.lane if parent is None else min(job.lane, parent.lane))
+        place = self._lines.place(job.resources, job.handicaps, band)
         loser = self._admission.find_room(job)
         if job.deadline is not None:
-            self._check_deadline(job, band, job.deadline - now)
+            self._check_deadline(job, place, job.deadline - now)
         lost = None
         if loser is not None:
             error = self._admission.full(loser.job)
             lost = Loser(loser.job.id, error)
             self._leave(loser)
         share = self._lanes.shares[band].join(job)
-        ticket = Ticket(job, share, self._arrivals, now, parent, band)
+        ticket = Ticket(job, share, self._arrivals, now, place, parent)
         self._arrivals += 1
         self._tickets[job.id] = ticket
         self._lanes.enter(ticket)
@@ -207,7 +205,7 @@ class Scheduler:
         self._give_back(ticket, resource)
         ticket.is_waiting = True
         resource.paused += 1
-        ticket.place = ((resource.name,), (), ticket.band)
+        ticket.place = self._lines.place((resource.name,), (), ticket.band)
         self._waiting += 1
         self._lines.push(ticket)
 
@@ -289,7 +287,6 @@ class Scheduler:
     def _next_runnable(self, now: float) -> tuple[Line, Resource] | None:
         best: tuple[Line, Resource] | None = None
         first: Ticket | None = None
-        order = self._lanes.order
         for line in self._lines.all():
             for choice in line.choices:
                 if choice.resource.free:
@@ -302,7 +299,7 @@ class Scheduler:
             resource: Resource | None = choice.resource
             if line.has_handicaps or head.job.affinity:
                 resource = self._dispatcher.choose(line, head, self._lines.all(), now)
-            if resource is not None and (first is None or order(head) < order(first)):
+            if resource is not None and (first is None or self._lanes.goes_before(head, first)):
                 best, first = (line, resource), head
         return best
 
@@ -366,16 +363,16 @@ class Scheduler:
     # --- Predictions ---------------------------------------------------------------------------
 
     def _start_seconds(self, job: Job, count: int) -> float:
-        line = self._lines.at((job.resources, job.handicaps, self._lanes.band(job.lane)))
-        return line.seconds_for(count, job.cost) / self._lanes.part(job)
+        place = self._lines.place(job.resources, job.handicaps, self._lanes.band(job.lane))
+        return self._lines.at(place).seconds_for(count, job.cost) / self._lanes.part(job)
 
-    def _check_deadline(self, job: Job, band: int, left_seconds: float) -> None:
+    def _check_deadline(self, job: Job, place: Place, left_seconds: float) -> None:
         if left_seconds < 0:
             raise DeadlineMissedError(0.0)
-        line = self._lines.at((job.resources, job.handicaps, band))
+        line = self._lines.at(place)
         if not line.is_measured:
             return
-        ahead = surely_before(line, self._lanes.shares[band].find(job))
+        ahead = surely_before(line, self._lanes.shares[place.band].find(job))
         wait = line.seconds_for(ahead)
         if wait * _BENEFIT_OF_DOUBT > left_seconds:
             raise DeadlineUnreachableError(wait_seconds=wait, left_seconds=left_seconds)

@@ -1,7 +1,7 @@
 """What each agent has had, so that policies can compare them."""
 
-import heapq
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush, heapreplace
 
 from scheduler.jobs import Job
 
@@ -70,16 +70,16 @@ class _Group:
         """Put a share into the floor where its counter belongs now; its other entry is void."""
         self._entries += 1
         share.entry = self._entries
-        heapq.heappush(self._floor, (share.counter, share.entry, share))
+        heappush(self._floor, (share.counter, share.entry, share))
 
     def _least(self) -> float:
         floor = self._floor
         while floor:
             counter, number, share = floor[0]
             if not share.live_below or number != share.entry:
-                heapq.heappop(floor)
+                heappop(floor)
             elif counter != share.counter:
-                heapq.heapreplace(floor, (share.counter, number, share))
+                heapreplace(floor, (share.counter, number, share))
             else:
                 return counter
         return 0.0
@@ -96,7 +96,7 @@ class _Group:
             entry for entry in self._floor if entry[2].live_below and entry[1] == entry[2].entry
         ]
         self._floor.append((newest.counter, newest.entry, newest))
-        heapq.heapify(self._floor)
+        heapify(self._floor)
         self._kept = len(self.shares) - self.active  # so that it is not looked for again at once
 
 

@@ -1,16 +1,27 @@
 """Live jobs, and an agent's queue of them."""
 
-import heapq
 import math
+from heapq import heapify, heappop
 
 from scheduler.jobs import Job, Lane
 from scheduler.shares import Share
 
-Place = tuple[tuple[str, ...], tuple[float, ...], int]
-"""What the jobs of a line have in common: resources, their handicaps, and the lane."""
-
 Key = tuple[float, float]
 """Place of a queue among those of a line; the smallest goes first."""
+
+
+class Place:
+    """What the jobs of a line have in common: resources, their handicaps, and the lane.
+
+    Equal ones are the same one (`Lines.place`), so that nothing is hashed to find a line.
+    """
+
+    __slots__ = ("band", "handicaps", "resources")
+
+    def __init__(self, resources: tuple[str, ...], handicaps: tuple[float, ...], band: int) -> None:
+        self.resources = resources
+        self.handicaps = handicaps
+        self.band = band
 
 
 class Ticket:
@@ -71,11 +82,12 @@ class Ticket:
         share: Share,
         arrival: int,
         now: float,
+        place: Place,
         parent: "Ticket | None" = None,
-        band: int = 0,
     ) -> None:
         self.job = job
-        self.band = band
+        self.place = place
+        self.band = place.band
         self.share = share
         self.arrival = arrival
         self.since = now
@@ -84,7 +96,6 @@ class Ticket:
         self.due = math.inf if job.deadline is None else job.deadline
         self.rank = 0.0
         self.resource = ""
-        self.place: Place = (job.resources, job.handicaps, band)
         self.queue: Queue | None = None
         self.is_waiting = True
         self.has_started = self.is_asked = self.is_exempt = self.is_over = False
@@ -131,12 +142,17 @@ class Ticket:
 
 
 class Queue:
-    """The tickets of one share in one line. Entries of the line with another version are void."""
+    """The tickets of one share in one line. Entries of the line with another version are void.
 
-    __slots__ = ("heap", "live", "share", "version")
+    Attributes:
+        is_exempt: They do not count towards the limit of their agent.
+    """
 
-    def __init__(self, share: Share) -> None:
+    __slots__ = ("heap", "is_exempt", "live", "share", "version")
+
+    def __init__(self, share: Share, *, is_exempt: bool) -> None:
         self.share = share
+        self.is_exempt = is_exempt
         self.heap: list[tuple[float, int, Ticket]] = []
         self.live = 0
         self.version = 0
@@ -145,13 +161,13 @@ class Queue:
         """Give the first ticket without taking it."""
         heap = self.heap
         while heap and heap[0][2].queue is not self:
-            heapq.heappop(heap)
+            heappop(heap)
         return heap[0][2] if heap else None
 
     def compact(self) -> None:
         """Throw out the entries of tickets that have left."""
         self.heap = [entry for entry in self.heap if entry[2].queue is self]
-        heapq.heapify(self.heap)
+        heapify(self.heap)
 
     def in_order(self) -> list[tuple[float, int, Ticket]]:
         """Give the live tickets with rank and arrival, first to last."""

@@ -4,8 +4,8 @@ A line is a heap of queues by their heads; a queue is a heap of tickets. Cancell
 that have become too low stay in their heap until they surface, so that nothing is ever sorted anew.
 """
 
-import heapq
 from collections.abc import Collection, Mapping
+from heapq import heapify, heappop, heappush, heapreplace
 from itertools import repeat
 
 from scheduler.policies.base import Policy
@@ -35,33 +35,34 @@ class Line:
     """
 
     def __init__(self, place: Place, resources: Mapping[str, Resource], policy: Policy) -> None:
-        names, handicaps, self.band = place
         self.place = place
         self.choices = tuple(
             Choice(resources[name], handicap)
-            for name, handicap in zip(names, handicaps or repeat(0.0), strict=False)
+            for name, handicap in zip(place.resources, place.handicaps or repeat(0.0), strict=False)
             if name in resources
         )
-        self.has_handicaps = any(handicaps)
+        self.has_handicaps = any(place.handicaps)
         self.cost = 0
         self.asked: Ticket | None = None
         self.policy = policy
         self._live = 0
         self._entries = 0  # numbers them, so that no two compare equal
         self._heap: list[tuple[float, float, int, int, Queue]] = []
-        self._queues: dict[tuple[Share, bool], Queue] = {}
+        self._queues: dict[Share, Queue] = {}
+        self._exempt: dict[Share, Queue] = {}
 
     def __len__(self) -> int:
         return self._live
 
     def push(self, ticket: Ticket) -> None:
         """Put a ticket in line."""
-        name = (ticket.share, ticket.is_exempt)
-        queue = self._queues.get(name)
+        queues = self._exempt if ticket.is_exempt else self._queues
+        queue = queues.get(ticket.share)
         if queue is None:
-            queue = self._queues[name] = Queue(ticket.share)
+            queue = Queue(ticket.share, is_exempt=ticket.is_exempt)
+            queues[ticket.share] = queue
         ticket.queue = queue
-        heapq.heappush(queue.heap, (ticket.rank, ticket.arrival, ticket))
+        heappush(queue.heap, (ticket.rank, ticket.arrival, ticket))
         queue.live += 1
         self._live += 1
         self.cost += ticket.job.cost
@@ -75,10 +76,10 @@ class Line:
         head = queue.head()
         if head is not None:
             first, second = self.policy.key(head)
-            heapq.heappush(self._heap, (first, second, head.arrival, queue.version, queue))
-        if len(self._heap) > 2 * len(self._queues) + _SPARE:
+            heappush(self._heap, (first, second, head.arrival, queue.version, queue))
+        if len(self._heap) > 2 * (len(self._queues) + len(self._exempt)) + _SPARE:
             self._heap = [entry for entry in self._heap if entry[3] == entry[4].version]
-            heapq.heapify(self._heap)
+            heapify(self._heap)
 
     def head(self) -> Ticket | None:
         """Give the first ticket without taking it."""
@@ -86,28 +87,28 @@ class Line:
         while heap:
             first, second, arrival, version, queue = heap[0]
             if version != queue.version:
-                heapq.heappop(heap)
+                heappop(heap)
                 continue
             head = queue.heap[0][2]  # live: whoever takes one out sees to that
             now = self.policy.key(head)
             if now[0] == first and now[1] == second and head.arrival == arrival:
                 return head
-            heapq.heapreplace(heap, (now[0], now[1], head.arrival, version, queue))
+            heapreplace(heap, (now[0], now[1], head.arrival, version, queue))
         return None
 
     def pop(self) -> Ticket:
         """Take the ticket that `head` has just given."""
         queue = self._heap[0][4]
-        ticket = heapq.heappop(queue.heap)[2]
+        ticket = heappop(queue.heap)[2]
         self._count_out(queue, ticket)
         if queue.head() is None:
-            heapq.heappop(self._heap)
+            heappop(self._heap)
             self._close(queue)
         return ticket  # the queue's entry is too low now, which `head` will see
 
     def hold_back(self) -> Queue:
         """Take the queue of `head` out of the decision until it is brought back."""
-        return heapq.heappop(self._heap)[4]
+        return heappop(self._heap)[4]
 
     def drop(self, ticket: Ticket) -> None:
         """Take a ticket out of line, wherever it stands in it."""
@@ -142,17 +143,17 @@ class Line:
 
     def queue_of(self, share: Share) -> Queue | None:
         """Find the queue of a share."""
-        return self._queues.get((share, False))
+        return self._queues.get(share)
 
     def queues_of(self, share: Share) -> list[Queue]:
         """Find the queue of a share, and that of its jobs that are exempt from its limit."""
-        found = (self._queues.get((share, exempt)) for exempt in (False, True))
+        found = (queues.get(share) for queues in (self._queues, self._exempt))
         return [queue for queue in found if queue is not None]
 
     @property
     def queues(self) -> Collection[Queue]:
         """All queues, each with a ticket at least."""
-        return self._queues.values()
+        return (*self._queues.values(), *self._exempt.values())
 
     def _count_out(self, queue: Queue, ticket: Ticket) -> None:
         ticket.queue = None
@@ -161,6 +162,4 @@ class Line:
         self.cost -= ticket.job.cost
 
     def _close(self, queue: Queue) -> None:
-        for exempt in (False, True):
-            if self._queues.get((queue.share, exempt)) is queue:
-                del self._queues[queue.share, exempt]
+        del (self._exempt if queue.is_exempt else self._queues)[queue.share]

@@ -170,6 +170,21 @@ def test_an_urgent_job_stands_still_for_a_lane_that_is_far_behind() -> None:
     assert line.pauses(1.0) == ["now"]
 
 
+def test_no_job_stands_still_for_an_urgent_lane_that_has_had_more() -> None:
+    line = scheduler(Lanes(dict.fromkeys(Lane, Fifo()), dict.fromkeys(Lane, 1.0), quantum=10))
+    line.submit(job("u0", URGENT), 0.0)
+    assert started(line) == ["u0"]
+    line.submit(job("b", BATCH), 0.0)
+    line.release("u0", 1.0, used=50)
+    line.submit(job("u1", URGENT), 1.0)
+    line.submit(job("u2", URGENT), 1.0)
+    assert started(line, 1.0) == ["b"]
+    line.progress("b", 12, 2.0)
+    assert line.pauses(2.0) == []
+    line.progress("b", 50, 3.0)
+    assert line.pauses(3.0) == ["b"]
+
+
 def test_within_a_lane_its_policy_says_who_stands_still() -> None:
     line = scheduler(Lanes({URGENT: Fifo(), NORMAL: Deadline(), BATCH: Fifo()}))
     line.submit(job("loose", NORMAL), 0.0)

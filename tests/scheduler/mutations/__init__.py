@@ -25,7 +25,11 @@ MUTATIONS: tuple[Mutation, ...] = (
         "        self._give_back(ticket, resource)\n        ticket.is_waiting",
         "        ticket.is_waiting",
     ),
-    Mutation("scheduler.py", "        ticket.place = ((resource.name,), (), ticket.band)\n", ""),
+    Mutation(
+        "scheduler.py",
+        "        ticket.place = self._lines.place((resource.name,), (), ticket.band)\n",
+        "",
+    ),
     Mutation("scheduler.py", "        resource.paused += 1\n", ""),
     Mutation(
         "scheduler.py",
@@ -40,7 +44,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation("scheduler.py", "            self._lines.let_forward(ticket)\n", ""),
     Mutation("scheduler.py", "        if left_seconds < 0:", "        if left_seconds < -100:"),
     Mutation("scheduler.py", ">= MAX_DEPTH:", "> MAX_DEPTH:"),
-    Mutation("scheduler.py", "order(head) < order(first)", "order(first) < order(head)"),
+    Mutation(
+        "lanes.py", "self.order(one) < self.order(other)", "self.order(other) < self.order(one)"
+    ),
     Mutation("lanes.py", "ticket.band, key, ticket.arrival", "ticket.band, key, 0"),
     Mutation("lanes.py", "return self.counter(ticket), ticket.band", "return 0.0, ticket.band"),
     Mutation("lanes.py", "self.counter(ticket), ticket.band, key", "self.counter(ticket), 0, key"),
