@@ -1,6 +1,6 @@
 """All lines, and which of their first jobs may start."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from scheduler.jobs import NoResourceError
 from scheduler.lanes import Lanes
@@ -13,20 +13,20 @@ _IDLE_LINES = 64
 
 
 class Lines:
-    """The lines with jobs in them, by what their jobs have in common."""
+    """The lines, by what their jobs have in common.
+
+    Attributes:
+        active: Those with jobs in them.
+    """
 
     def __init__(self, resources: Mapping[str, Resource], lanes: Lanes) -> None:
         self._resources = resources
         self._lanes = lanes
         self._places: dict[tuple[tuple[str, ...], tuple[float, ...], int], Place] = {}
-        self._lines: dict[Place, Line] = {}
+        self.active: dict[Place, Line] = {}
         # Empty ones are kept, as they are soon wanted again, but not looked at.
         self._idle: dict[Place, Line] = {}
         self._held_back: dict[Share, dict[Queue, Line]] = {}
-
-    def all(self) -> Collection[Line]:
-        """Give the lines with jobs in them."""
-        return self._lines.values()
 
     def place(self, resources: tuple[str, ...], handicaps: tuple[float, ...], band: int) -> Place:
         """Give the place of jobs that have this in common.
@@ -39,24 +39,24 @@ class Lines:
         if place is None:
             if self._resources.keys().isdisjoint(resources):
                 raise NoResourceError("nothing here can run this call")
-            if len(self._places) > 2 * len(self._lines) + _IDLE_LINES:
+            if len(self._places) > 2 * len(self.active) + _IDLE_LINES:
                 self._forget()
             place = self._places[name] = Place(resources, handicaps, band)
         return place
 
     def at(self, place: Place) -> Line:
         """Give the line of a place, which may be empty."""
-        line = self._lines.get(place) or self._idle.get(place)
+        line = self.active.get(place) or self._idle.get(place)
         return self._new(place) if line is None else line
 
     def push(self, ticket: Ticket) -> None:
         """Put a ticket in its line."""
-        line = self._lines.get(ticket.place)
+        line = self.active.get(ticket.place)
         if line is None:
             line = self._idle.pop(ticket.place, None)
             if line is None:
                 line = self._new(ticket.place)
-            self._lines[ticket.place] = line
+            self.active[ticket.place] = line
         line.push(ticket)
 
     def head(self, line: Line) -> Ticket | None:
@@ -78,7 +78,7 @@ class Lines:
 
     def drop(self, ticket: Ticket) -> None:
         """Take a ticket out, wherever it stands."""
-        line = self._lines[ticket.place]
+        line = self.active[ticket.place]
         line.drop(ticket)
         if not line:
             self._put_by(line)
@@ -93,7 +93,7 @@ class Lines:
 
     def move_forward(self, top: Share) -> None:
         """Put queues where they belong, now that work was taken back from their counter."""
-        for line in self._lines.values():
+        for line in self.active.values():
             for share in (top, *top.members.values()):
                 for queue in line.queues_of(share):
                     line.bring_back(queue)
@@ -102,10 +102,10 @@ class Lines:
         return Line(place, self._resources, self._lanes.policies[place.band])
 
     def _put_by(self, line: Line) -> None:
-        del self._lines[line.place]
+        del self.active[line.place]
         self._idle[line.place] = line
 
     def _forget(self) -> None:
         # A place that somebody still holds may come back beside its like, which does no harm.
         self._idle.clear()
-        self._places = {name: place for name, place in self._places.items() if place in self._lines}
+        self._places = {name: place for name, place in self._places.items() if place in self.active}

@@ -172,7 +172,7 @@ class Scheduler:
         if not self._waiting or not self._can_pause:
             return []
         asked: list[str] = []
-        for line in self._lines.all():
+        for line in self._lines.active.values():
             before = line.asked
             if before is not None and before.is_asked:
                 continue
@@ -230,10 +230,11 @@ class Scheduler:
         """Say when `schedule` must be called even if nothing else happens."""
         timers = [
             Timer(head.job.id, at)
-            for line in self._lines.all()
+            for line in self._lines.active.values()
             if line.has_handicaps
             and (head := self._lines.head(line)) is not None
-            and (at := self._dispatcher.spill_at(line, head, self._lines.all())) < math.inf
+            and (at := self._dispatcher.spill_at(line, head, self._lines.active.values()))
+            < math.inf
         ]
         return min(timers, key=lambda timer: timer.at, default=None)
 
@@ -246,7 +247,7 @@ class Scheduler:
 
         O(n log n) for all of them: for people, not for decisions.
         """
-        return positions(self._lines.all(), self._lanes)
+        return positions(self._lines.active.values(), self._lanes)
 
     def expected_wait(self, job_id: str, now: float) -> float | None:
         """Predict in how many seconds a waiting job starts; None if that is not known."""
@@ -274,7 +275,7 @@ class Scheduler:
     def counts(self) -> Mapping[str, ResourceCounts]:
         """Count slots and jobs, by resource. A waiting job counts for each it could run on."""
         waiting = dict.fromkeys(self._resources, 0)
-        for line in self._lines.all():
+        for line in self._lines.active.values():
             for choice in line.choices:
                 waiting[choice.resource.name] += len(line)
         return {
@@ -287,7 +288,7 @@ class Scheduler:
     def _next_runnable(self, now: float) -> tuple[Line, Resource] | None:
         best: tuple[Line, Resource] | None = None
         first: Ticket | None = None
-        for line in self._lines.all():
+        for line in self._lines.active.values():
             for choice in line.choices:
                 if choice.resource.free:
                     break
@@ -298,7 +299,7 @@ class Scheduler:
                 continue
             resource: Resource | None = choice.resource
             if line.has_handicaps or head.job.affinity:
-                resource = self._dispatcher.choose(line, head, self._lines.all(), now)
+                resource = self._dispatcher.choose(line, head, self._lines.active.values(), now)
             if resource is not None and (first is None or self._lanes.goes_before(head, first)):
                 best, first = (line, resource), head
         return best
