@@ -15,7 +15,7 @@ class Admission:
         seconds: Predicts the time in which so many jobs like one start.
 
     Invariant (`tests/scheduler/test_properties.py`): `len` and the count of no agent exceed their
-    bounds.
+    bounds, nested jobs not counted for the latter.
     """
 
     def __init__(
@@ -31,10 +31,11 @@ class Admission:
     def __len__(self) -> int:
         return self._total
 
-    def find_room(self, job: Job) -> Ticket | None:
+    def find_room(self, job: Job, *, is_nested: bool = False) -> Ticket | None:
         """Give the waiting job that must leave for a new one; None if there is a place.
 
-        It is the last one of the agent that has most in line, if the newcomer's agent has fewer.
+        It is the last one of the agent that has most in line, if the newcomer's agent has fewer. A
+        job that another waits for is not refused for the line of its own agent.
 
         Raises:
             QueueFullError: The agent's line is at its bound, or all are and it is the heaviest.
@@ -42,7 +43,7 @@ class Admission:
         agent = _payer(job)
         tickets = self._of.get(agent)
         mine = 0 if tickets is None else len(tickets)
-        if mine >= self._most_per_agent:
+        if mine >= self._most_per_agent and not is_nested:
             # One of its own starts after one of each of the others.
             wait = self._seconds(job, len(self._of))
             raise _full(f"agent {agent!r}", self._most_per_agent, wait)

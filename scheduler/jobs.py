@@ -29,8 +29,9 @@ class Job:
         affinity: Jobs with the same key profit from the same resource.
         handicaps: Seconds added to each resource's predicted wait, for price and locality; as many
             as resources, or none.
-        parent: The live job on whose behalf this one runs: it is served no later than that one
-            would be, and in its slot where both need the same resource.
+        parent: The live job on whose behalf this one runs: it inherits what is more urgent of that
+            one's lane and deadline, is let in past the bound of its agent's line, and runs in that
+            one's slot where both need the same resource. Its work is charged to its own agent.
         superior: The agent of which this one is a sub-agent: all of them have one share.
         program: Jobs of one conversation or agent loop; those that have had less go first.
     """

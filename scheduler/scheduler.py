@@ -120,7 +120,7 @@ class Scheduler:
             raise NestingTooDeepError(MAX_DEPTH)
         band = self._lanes.band(job.lane if parent is None else min(job.lane, parent.lane))
         place = self._lines.place(job.resources, job.handicaps, band)
-        loser = self._admission.find_room(job)
+        loser = self._admission.find_room(job, is_nested=parent is not None)
         if job.deadline is not None:
             self._check_deadline(job, place, job.deadline - now)
         lost = None

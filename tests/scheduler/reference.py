@@ -85,7 +85,7 @@ class Reference:
         for each in unstarted:
             counts[each.top] += 1
         mine = counts.get(job.superior or job.agent, 0)
-        if mine >= self.most_per_agent:
+        if mine >= self.most_per_agent and job.parent not in self.live:
             return "refused"
         if len(unstarted) < self.most:
             return None

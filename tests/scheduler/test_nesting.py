@@ -2,7 +2,7 @@
 
 import pytest
 
-from scheduler import Job, Lane, NestingTooDeepError, Scheduler
+from scheduler import Job, Lane, NestingTooDeepError, QueueFullError, Scheduler
 from scheduler.policies import Fair, Fifo, Priority
 
 
@@ -29,6 +29,19 @@ def test_a_job_that_holds_a_slot_while_it_waits_for_another_of_them_does_not_wai
     assert started(line) == []  # the slot is the outer one's still
     line.release("outer", 2.0)
     assert started(line) == ["other"]
+
+
+def test_a_job_that_another_waits_for_is_not_refused_for_its_own_agents_line() -> None:
+    line = Scheduler({"tools": 1, "llm": 1}, Priority(30.0), max_waiting_per_agent=1)
+    line.submit(Job(id="outer", agent="a", resources=("tools",), lane=Lane.URGENT), 0.0)
+    line.submit(Job(id="running", agent="b", resources=("llm",), lane=Lane.BATCH), 0.0)
+    assert started(line) == ["outer", "running"]
+    line.submit(Job(id="batch", agent="b", resources=("llm",), lane=Lane.BATCH), 0.0)
+    with pytest.raises(QueueFullError, match="'b' has 1 calls waiting"):
+        line.submit(Job(id="more", agent="b", resources=("llm",)), 0.0)
+    line.submit(nested("inner", "outer", "llm", agent="b"), 0.0)
+    line.release("running", 1.0)
+    assert started(line) == ["inner"]
 
 
 def test_one_nested_job_at_a_time_runs_in_the_slot() -> None:
