@@ -1,14 +1,16 @@
 """Connections to PostgreSQL, used on threads, each by one piece of work at a time."""
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, LiteralString, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, LiteralString, Protocol, TypeAlias, TypeVar
 
 import anyio
 import anyio.to_thread
 import psycopg
 from psycopg import errors
+from psycopg.sql import Composed
 
 from backends.errors import StoreBusyError, StoreError, StoreFullError, StoreReadOnlyError
 
@@ -20,11 +22,27 @@ Values: TypeAlias = Mapping[str, object]
 
 SCHEMA = "aios_mcp"
 
+Rows: TypeAlias = list[tuple[Any, ...]]
+
+
+class Run(Protocol):
+    """Runs a statement by itself and gives its rows."""
+
+    async def __call__(
+        self, statement: LiteralString | Composed, values: Sequence[object] = (), /
+    ) -> Rows:
+        """Run it."""
+        ...
+
+
 _CONNECT_SECONDS = 10
+_CANCEL_SECONDS = 5.0
 _OPTIONS = (
-    f"-c search_path={SCHEMA},public -c statement_timeout=30s -c lock_timeout=10s"
-    " -c idle_in_transaction_session_timeout=60s -c timezone=UTC"
+    f"-c search_path={SCHEMA},public -c idle_in_transaction_session_timeout=60s -c timezone=UTC"
+    " -c jit=off"  # which takes longer than any of these statements
 )
+_PATIENCE = "-c statement_timeout=30s -c lock_timeout=10s"
+_LONG_PATIENCE = "-c statement_timeout=1h -c lock_timeout=1h"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +53,14 @@ class PostgresSettings:
         url: `postgresql://user@host:port/database`, as libpq takes it.
         password: Of the user, or None where the server asks for none.
         connections: Most that are open at once.
+        graph_rows: A namespace with so many memories is searched by a graph. All vectors of
+            fewer are compared as fast.
     """
 
     url: str
     password: str | None = None
     connections: int = 8
+    graph_rows: int = 20_000
 
 
 class Connections:
@@ -69,13 +90,21 @@ class Connections:
         """
         return await self._run(work, is_reading=True)
 
-    async def maintain(self, statement: LiteralString, /) -> None:
-        """Run a statement that stands outside of transactions.
+    @asynccontextmanager
+    async def apart(self) -> AsyncGenerator[Run]:
+        """Open a connection of its own for statements that take long, each a transaction by itself.
+
+        One whose caller is cancelled is cancelled on the server too, and waited for.
 
         Raises:
-            StoreError: It failed.
+            StoreError: It could not be opened; so does what is run on it.
         """
-        await anyio.to_thread.run_sync(self._maintain, statement, limiter=self._threads)
+        connection = await anyio.to_thread.run_sync(self._connect_apart, limiter=self._threads)
+        try:
+            yield partial(_run_apart, connection)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(connection.close)
 
     def close(self) -> None:
         """Close all connections; none is in use any more."""
@@ -113,12 +142,12 @@ class Connections:
             return
         self._idle.append(connection)
 
-    def _connect(self) -> Connection:
+    def _connect(self, patience: str = _PATIENCE) -> Connection:
         try:
             connection: Connection = psycopg.connect(
                 self._settings.url,
                 password=self._settings.password,
-                options=_OPTIONS,
+                options=f"{_OPTIONS} {patience}",
                 connect_timeout=_CONNECT_SECONDS,
                 application_name="aios-mcp",
                 client_encoding="utf8",
@@ -129,15 +158,48 @@ class Connections:
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         return connection
 
-    def _maintain(self, statement: LiteralString) -> None:
-        connection = self._connect()
+    def _connect_apart(self) -> Connection:
+        connection = self._connect(_LONG_PATIENCE)
+        connection.autocommit = True
+        return connection
+
+
+async def _run_apart(
+    connection: Connection, statement: LiteralString | Composed, values: Sequence[object] = ()
+) -> Rows:
+    is_cancelled = False
+    outcome: Rows | StoreError = []
+    ended = anyio.Event()
+
+    def execute() -> Rows | StoreError:
+        if is_cancelled:
+            return []
         try:
-            connection.autocommit = True
-            connection.execute(statement)
+            cursor = connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
         except psycopg.Error as exc:
-            raise store_error(exc) from exc
-        finally:
-            connection.close()
+            failure = store_error(exc)
+            failure.__cause__ = exc
+            return failure
+
+    async def run() -> None:
+        nonlocal outcome
+        outcome = await anyio.to_thread.run_sync(execute)  # whose end is waited for in any case
+        ended.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        try:
+            await ended.wait()
+        except anyio.get_cancelled_exc_class():
+            is_cancelled = True
+            with anyio.CancelScope(shield=True), suppress(psycopg.Error):
+                cancel = partial(connection.cancel_safe, timeout=_CANCEL_SECONDS)
+                await anyio.to_thread.run_sync(cancel)
+            raise
+    if isinstance(outcome, StoreError):
+        raise outcome
+    return outcome
 
 
 class _StaleError(Exception):

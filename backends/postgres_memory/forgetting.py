@@ -29,6 +29,7 @@ def forget(connection: Connection, within: Within, selection: Selection, reason:
         "kinds": list(map(storable, selection.kinds)),
         "tags": list(map(storable, selection.tags)),
         "until": selection.until,
+        "session": None if selection.session is None else storable(selection.session),
     }
     rows = connection.execute(_BY_IDS if selection.ids else _BY_FILTER, values).fetchall()
     erase(connection, [row[0] for row in rows], reason=reason, now=within.now)
@@ -67,6 +68,7 @@ SELECT id FROM entry e
 WHERE {WITHIN} AND (%(kinds)s::text[] = '{{}}' OR e.kind = ANY(%(kinds)s))
     AND e.tags @> %(tags)s::text[]
     AND (%(until)s::double precision IS NULL OR e.created < %(until)s)
+    AND (%(session)s::text IS NULL OR e.session = %(session)s)
 """
 
 _ERASE = """

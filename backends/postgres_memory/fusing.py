@@ -19,7 +19,8 @@ class Found:
         meaning: The cosine of its vector to the query's, from 0 to 1; None without vectors.
         is_near: It is among the nearest by meaning.
         is_neighbour: It only stands here because it was said next to one that fits.
-        before: What was said right before it in its session.
+        before: What was said right before it.
+        nearness: Of that one, from 0 to 1.
         created: Unix seconds.
         importance: From 0 to 1.
     """
@@ -30,6 +31,7 @@ class Found:
     is_near: bool
     is_neighbour: bool
     before: int | None
+    nearness: float
     created: float
     importance: float
 
@@ -99,7 +101,8 @@ def _with_neighbours(found: Sequence[Found], parts: dict[int, Parts]) -> dict[in
     for each in found:
         if each.before not in parts or not best & {each.id, each.before}:
             continue
-        near[each.id] = near.get(each.id, 0.0) + FUSION.after * scores[each.before]
-        near[each.before] = near.get(each.before, 0.0) + FUSION.before * scores[each.id]
+        after, before = FUSION.after * each.nearness, FUSION.before * each.nearness
+        near[each.id] = near.get(each.id, 0.0) + after * scores[each.before]
+        near[each.before] = near.get(each.before, 0.0) + before * scores[each.id]
     chosen = {each.id for each in fitting} | near.keys()
     return {memory: {**parts[memory], "neighbours": near.get(memory, 0.0)} for memory in chosen}

@@ -18,6 +18,7 @@ class Within:
         now: Unix seconds.
         current: Memories in these namespaces that were not replaced.
         words: Words in them.
+        has_graph: Some of them may have a graph, see `graphs`.
     """
 
     spaces: list[int]
@@ -25,6 +26,7 @@ class Within:
     now: float
     current: int
     words: int
+    has_graph: bool = True
 
     @property
     def values(self) -> dict[str, object]:
@@ -34,6 +36,15 @@ class Within:
 
 WITHIN = "e.namespace = ANY(%(namespaces)s) AND (e.expires IS NULL OR e.expires > %(now)s)"
 """The condition that row `e`, a memory or an entry, is within reach and has not expired."""
+
+FILTERS = """
+(cardinality(%(kinds)s::text[]) = 0 OR e.kind = ANY(%(kinds)s)) AND e.tags @> %(tags)s::text[]
+AND (%(since)s::double precision IS NULL OR e.created >= %(since)s)
+AND (%(until)s::double precision IS NULL OR e.created < %(until)s)
+AND (%(session)s::text IS NULL OR e.session = %(session)s)
+AND (cardinality(%(labels)s::bigint[]) = 0 OR e.words && %(labels)s)
+"""
+"""The condition that entry `e` passes a query's filters; the last one is what has an index."""
 
 
 def find_space(connection: Connection, owner: str) -> int | None:
@@ -58,11 +69,13 @@ def find_within(connection: Connection, reach: Sequence[Reach], now: float) -> W
         now=now,
         current=sum(row[2] for row in rows),
         words=sum(row[3] for row in rows),
+        has_graph=any(row[4] for row in rows),
     )
 
 
 _FIND = """
-SELECT DISTINCT n.space, n.no, n.current, n.words
+SELECT DISTINCT n.space, n.no, n.current, n.words,
+    EXISTS (SELECT 1 FROM graph WHERE graph.namespace = n.no)
 FROM unnest(%s::text[], %s::text[], %s::text[]) AS asked(owner, exact, stem)
 JOIN space s ON s.owner = asked.owner
 JOIN namespace n ON n.space = s.no

@@ -1,16 +1,18 @@
 """The tables, in a schema of their own.
 
 Every memory is in `memory` with all its versions; what a search looks at is in `entry`, one narrow
-row for each that is current. The words of an entry are hashes of 32 bits below the number of its
-partition, so that the index keeps the partitions apart.
+row for each that is current. The words of an entry, and its tags and session, are hashes of 32
+bits below the number of its partition, so that the index keeps the partitions apart.
 """
 
+from collections.abc import Callable
 from typing import Final, LiteralString
 
 import psycopg
 
 from backends.errors import StoreError
 from backends.postgres_memory.connections import Connection
+from backends.postgres_memory.texts import labels, tagged
 
 _LOCK: Final = 0x61696F736D6370  # any number, the same in every kernel
 
@@ -138,7 +140,38 @@ CREATE TRIGGER entry_counted AFTER INSERT OR DELETE ON entry
     FOR EACH ROW EXECUTE FUNCTION count_entry();
 """
 
-_VERSIONS: Final[tuple[LiteralString, ...]] = (_VERSION_1,)
+_VERSION_2: Final = """
+ALTER TABLE entry ADD COLUMN nearness real NOT NULL DEFAULT 1; -- of the one before it
+-- The indexes over vectors that are there, see graphs.py.
+CREATE TABLE graph(
+    namespace integer NOT NULL REFERENCES namespace,
+    embedder integer NOT NULL REFERENCES embedder,
+    dimensions integer NOT NULL,
+    PRIMARY KEY(namespace, embedder, dimensions)
+);
+"""
+
+
+def _to_version_2(connection: Connection) -> None:
+    """Let every entry be found by its labels, whose hashes SQL alone cannot make."""
+    connection.execute(_VERSION_2)
+    rows = connection.execute(_LABELLED).fetchall()
+    words = [
+        (tagged(space, labels(tags, session)), memory) for memory, space, tags, session in rows
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany("UPDATE entry SET words = words || %s::bigint[] WHERE id = %s", words)
+
+
+_LABELLED = """
+SELECT id, namespace.space, tags, session FROM entry JOIN namespace ON namespace = no
+WHERE tags <> '{}' OR session <> ''
+"""
+
+_VERSIONS: Final[tuple[LiteralString | Callable[[Connection], None], ...]] = (
+    _VERSION_1,
+    _to_version_2,
+)
 
 
 def migrate(connection: Connection) -> None:
@@ -157,8 +190,11 @@ def migrate(connection: Connection) -> None:
         raise StoreError(
             "the memory database was written by a newer version of aios-mcp; update this one"
         )
-    for number, statements in enumerate(_VERSIONS[version:], version + 1):
-        connection.execute(statements)
+    for number, step in enumerate(_VERSIONS[version:], version + 1):
+        if callable(step):
+            step(connection)
+        else:
+            connection.execute(step)
         connection.execute("INSERT INTO version VALUES(%s)", (number,))
 
 

@@ -13,9 +13,10 @@ from backends.memory_store.searching import pack
 from backends.messages import Hit, MemoryQuery
 from backends.postgres_memory.connections import Connection
 from backends.postgres_memory.fusing import Found, rank
-from backends.postgres_memory.partitions import WITHIN, Within
+from backends.postgres_memory.graphs import find_near
+from backends.postgres_memory.partitions import FILTERS, WITHIN, Within
 from backends.postgres_memory.showing import Shown
-from backends.postgres_memory.texts import storable, tagged
+from backends.postgres_memory.texts import labels, storable, tagged
 
 _CANDIDATES = 100
 _SPARE = 3  # times as many are loaded where repeats are left out
@@ -47,7 +48,9 @@ def search(connection: Connection, within: Within, asked: Search) -> tuple[Hit, 
         best = [Ranked(row[0], 1.0, {}) for row in rows]
     else:
         most = max(_CANDIDATES, room)
-        rows = connection.execute(_FOUND, _values(within, asked, most)).fetchall()
+        values = _values(within, asked, most)
+        near = find_near(connection, within, values, embedder=asked.embedder, room=most)
+        rows = connection.execute(_FOUND, {**values, **near._asdict()}).fetchall()
         best = rank([Found(*row) for row in rows], query, room=most, now=within.now)
     shown = Shown(connection, within)
     found = shown.hits([each.id for each in best[: (_SPARE if query.distinct else 1) * room]])
@@ -64,38 +67,35 @@ def search(connection: Connection, within: Within, asked: Search) -> tuple[Hit, 
 
 def _values(within: Within, asked: Search, room: int) -> dict[str, object]:
     query = asked.query
-    by_words = query.mode != "vector"
+    words = () if query.mode == "vector" else asked.words
+    tags = list(map(storable, query.tags))
+    session = None if query.session is None else storable(query.session)
+    label = labels(tags, session or "")[-1:]  # one is enough to look for
     return {
         **within.values,
         "current": max(1, within.current),
         "mean": max(1.0, within.words / max(1, within.current)),
-        "words": [
-            word
-            for space in within.spaces
-            for word in tagged(space, asked.words if by_words else ())
-        ],
+        "words": [word for space in within.spaces for word in tagged(space, words)],
+        "labels": [word for space in within.spaces for word in tagged(space, label)],
         "embedder": storable(asked.embedder),
         "vector": asked.vector or None,
         "kinds": list(map(storable, query.kinds)),
-        "tags": list(map(storable, query.tags)),
+        "tags": tags,
         "since": query.since,
         "until": query.until,
-        "session": None if query.session is None else storable(query.session),
+        "session": session,
         "is_hybrid": query.mode == "hybrid",
         "room": room,
     }
 
 
-_FILTERS = """
-(%(kinds)s::text[] = '{}' OR e.kind = ANY(%(kinds)s)) AND e.tags @> %(tags)s::text[]
-AND (%(since)s::double precision IS NULL OR e.created >= %(since)s)
-AND (%(until)s::double precision IS NULL OR e.created < %(until)s)
-AND (%(session)s::text IS NULL OR e.session = %(session)s)
+_NEWEST = f"""
+SELECT e.id FROM entry e WHERE {WITHIN} AND {FILTERS} ORDER BY e.created DESC, e.id DESC
+LIMIT %(room)s
 """
 
-_NEWEST = f"""
-SELECT e.id FROM entry e WHERE {WITHIN} AND {_FILTERS} ORDER BY e.created DESC, e.id DESC
-LIMIT %(room)s
+_IS_LIKE = """
+e.embedder = (SELECT no FROM maker) AND vector_dims(e.vector) = vector_dims(%(vector)s::halfvec)
 """
 
 # What two partitions call the same word is told apart by its upper bits; both count as one word.
@@ -112,15 +112,18 @@ WITH holding AS MATERIALIZED (
         AS weight
     FROM holding JOIN idf USING (word) GROUP BY id, length
 ), by_words AS (
-    SELECT e.id FROM weighed JOIN entry e USING (id) WHERE {_FILTERS}
+    SELECT e.id FROM weighed JOIN entry e USING (id) WHERE {FILTERS}
     ORDER BY weight DESC, e.id DESC LIMIT %(room)s
-), compared AS MATERIALIZED (
+), maker AS MATERIALIZED (
     SELECT no FROM embedder WHERE name = %(embedder)s AND %(vector)s::text IS NOT NULL
 ), by_meaning AS MATERIALIZED (
-    SELECT e.id FROM entry e
-    WHERE {WITHIN} AND {_FILTERS} AND e.vector IS NOT NULL
-        AND e.embedder = (SELECT no FROM compared)
-    ORDER BY e.vector <=> %(vector)s::halfvec, e.id DESC LIMIT %(room)s
+    SELECT id FROM (
+        SELECT e.id, e.vector <=> %(vector)s::halfvec AS distance FROM entry e
+        WHERE e.namespace = ANY(%(compared)s::integer[]) AND {WITHIN} AND {FILTERS} AND {_IS_LIKE}
+        UNION ALL
+        SELECT e.id, e.vector <=> %(vector)s::halfvec FROM entry e
+        WHERE e.id = ANY(%(near)s::bigint[]) AND {WITHIN}
+    ) AS alike ORDER BY distance, id DESC LIMIT %(room)s
 ), chosen AS MATERIALIZED (
     SELECT id FROM by_words UNION SELECT id FROM by_meaning
 ), said_near AS (
@@ -129,12 +132,12 @@ WITH holding AS MATERIALIZED (
 ), all_chosen AS (
     SELECT id FROM chosen
     UNION SELECT e.id FROM said_near JOIN entry e USING (id)
-    WHERE %(is_hybrid)s AND {WITHIN} AND {_FILTERS}
+    WHERE %(is_hybrid)s AND {WITHIN} AND {FILTERS}
 )
 SELECT e.id, coalesce(weighed.weight, 0),
-    CASE WHEN e.embedder = (SELECT no FROM compared)
+    CASE WHEN {_IS_LIKE}
         THEN greatest(0, 1 - (e.vector <=> %(vector)s::halfvec)) END,
     e.id IN (SELECT id FROM by_meaning), e.id NOT IN (SELECT id FROM chosen),
-    e.before, e.created, e.importance
+    e.before, e.nearness, e.created, e.importance
 FROM all_chosen JOIN entry e USING (id) LEFT JOIN weighed USING (id)
 """

@@ -26,9 +26,11 @@ from backends.messages import (
     Reach,
     Selection,
 )
-from backends.postgres_memory.adding import Addition, add, embedder_number
+from backends.postgres_memory.adding import add
 from backends.postgres_memory.connections import Connection, Connections, PostgresSettings
 from backends.postgres_memory.forgetting import erase_expired, forget
+from backends.postgres_memory.graphs import keep_graphs
+from backends.postgres_memory.inserting import Addition, embedder_number
 from backends.postgres_memory.partitions import find_space, find_within
 from backends.postgres_memory.schema import migrate
 from backends.postgres_memory.searching import Search, search
@@ -42,7 +44,7 @@ class PostgresMemoryStore:
 
     `open_postgres_memory` makes it. It answers as `SqliteMemoryStore` does, except that the
     character 0, which PostgreSQL cannot hold, comes back as U+FFFD. Vectors are compared exactly,
-    with two bytes a component.
+    with two bytes a component, or where a namespace holds many by a graph, see `graphs`.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class PostgresMemoryStore:
         now: Callable[[], float],
         new_id: Callable[[], str],
         quota: Callable[[str], tuple[int, int]],
+        graph_rows: int,
     ) -> None:
         self._connections = connections
         self._vectors = TextVectors(embedder, _written)
         self._now = now
         self._new_id = new_id
         self._quota = quota
+        self._graph_rows = graph_rows
         self._words = Words()
 
     async def add(self, draft: MemoryDraft, place: Place, /) -> Added:
@@ -158,13 +162,15 @@ class PostgresMemoryStore:
         for (space,) in spaces:
             while erased := await self._erase_expired(space, now):
                 total += erased
-        await self._connections.maintain("VACUUM memory, entry, added_once")
+        async with self._connections.apart() as run:
+            await run("VACUUM memory, entry, added_once")
         return total
 
     async def reembed(self, *, batch: int = 32) -> int:
-        """Make the vectors that are missing or another embedder's; returns how many.
+        """Make the vectors that are missing or another embedder's, then the graphs over many.
 
-        Several kernels may do so at a time; with embedders of one name, or they undo each other's.
+        Returns how many vectors. Several kernels may do so at a time; with embedders of one name,
+        or they undo each other's.
 
         Raises:
             BackendError: The embedder failed; what was done until then is kept.
@@ -174,11 +180,14 @@ class PostgresMemoryStore:
             stale = partial(_stale, embedder=name, after=last, limit=batch)
             rows = await self._connections.read(stale)
             if not rows:
-                return total
+                break
             vectors = await self._vectors.of([content for _, content in rows])
             made = [(memory, vector) for (memory, _), vector in zip(rows, vectors, strict=True)]
             await self._connections.write(partial(_set_vectors, embedder=name, made=made))
             last, total = rows[-1][0], total + len(rows)
+        async with self._connections.apart() as run:
+            await keep_graphs(run, least=self._graph_rows)
+        return total
 
     async def _erase_expired(self, space: int, now: float) -> int:
         def work(connection: Connection) -> int:
@@ -212,7 +221,14 @@ async def open_postgres_memory(
     connections = Connections(settings)
     try:
         await connections.write(migrate)
-        yield PostgresMemoryStore(connections, embedder, now=now, new_id=new_id, quota=quota)
+        yield PostgresMemoryStore(
+            connections,
+            embedder,
+            now=now,
+            new_id=new_id,
+            quota=quota,
+            graph_rows=settings.graph_rows,
+        )
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(connections.close)
@@ -220,10 +236,11 @@ async def open_postgres_memory(
 
 def _written(vector: NDArray[np.float32]) -> str:
     """Give a vector as pgvector reads it, "" for one without direction."""
-    components: list[float] = vector.tolist()
-    largest = max(map(abs, components), default=0.0)
+    largest = float(np.abs(vector).max(initial=0.0))
     if not 0.0 < largest < math.inf:
         return ""
+    # Only angles are compared, and what is far from 1 has no place in two bytes.
+    components: list[float] = (vector / largest).tolist()
     return f"[{','.join(f'{component:.6g}' for component in components)}]"
 
 

@@ -6,7 +6,13 @@ from dataclasses import replace
 
 import apsw
 
-from backends.memory_store.words import date_words, search_words, stems, word_hash
+from backends.memory_store.words import (
+    date_words,
+    label_hash,
+    search_words,
+    stems,
+    word_hash,
+)
 from backends.messages import MemoryDraft
 from backends.text import well_formed
 
@@ -53,6 +59,13 @@ class Words:
     def dated(self, created: float) -> list[int]:
         """Give the hashes of a day as people write it."""
         return self.of(date_words(created))
+
+
+def labels(tags: Iterable[str], session: str) -> list[int]:
+    """Give the hashes of labels that an entry can be found by, as if they were words."""
+    return [label_hash("tag", tag) for tag in tags] + (
+        [label_hash("session", session)] if session else []
+    )
 
 
 def tagged(space: int, hashes: Iterable[int]) -> list[int]:

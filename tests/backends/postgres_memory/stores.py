@@ -17,9 +17,10 @@ async def open_store(
     clock: Clock | None = None,
     quota: tuple[int, int] = PLENTY,
     new_id: Callable[[], str] | None = None,
+    graph_rows: int = 20_000,
 ) -> AsyncGenerator[PostgresMemoryStore]:
     async with open_postgres_memory(
-        PostgresSettings(url=url),
+        PostgresSettings(url=url, graph_rows=graph_rows),
         embedder or WordEmbedder(),
         now=clock or Clock(),
         new_id=new_id or numbered_ids(),
