@@ -18,14 +18,14 @@ from backends.embedding import StaticEmbedder, convert_minilm
 from backends.errors import BackendUnavailableError
 from backends.llama_cpp import LlamaSettings, open_llama_embedder
 from backends.memory_store import SqliteMemoryStore
-from backends.messages import MemoryQuery, Place, Reach
+from backends.messages import MemoryQuery, Reach
 from benchmarks.figures import Figure
+from benchmarks.memory_adds import adding
 from benchmarks.memory_peers import Rows, search_times, shown
 from benchmarks.memory_quality import quality
 from benchmarks.memory_workload import (
     WORDS_PER_MEMORY,
     TopicEmbedder,
-    draft,
     fill,
     opened,
     questions,
@@ -33,7 +33,6 @@ from benchmarks.memory_workload import (
 )
 
 MEMORIES = 10_000
-ADDING_AGENTS = 32
 ALL_PEERS = ("numpy", "chromadb", "qdrant_client", "lancedb")
 MANY_AGENTS_PEERS = {"numpy": 1_000_000, "qdrant_client": 10_000, "lancedb": 1_000_000}
 """How many vectors they store beside a million of ours: one takes minutes for ten thousand."""
@@ -53,7 +52,7 @@ def run(*, quick: bool) -> list[Figure]:
     return [
         *figures,
         *anyio.run(_many_agents, 100 if quick else 1000, 200 if quick else 1000, rounds, quick),
-        anyio.run(_adding, 4_000 if quick else 20_000),
+        *anyio.run(adding, 4_000 if quick else 20_000),
         *anyio.run(_over_mcp, 100 if quick else 400),
         *anyio.run(lambda: quality(1 if quick else 4, quick=quick)),
         *anyio.run(_embedding, 100 if quick else 1000),
@@ -158,28 +157,6 @@ async def _many_agents(agents: int, memories: int, rounds: int, quick: bool) -> 
             peer=f"alone: {median(alone):.2f} ms",
         ),
     ]
-
-
-async def _adding(count: int) -> Figure:
-    async with opened(TopicEmbedder(MEMORIES)) as (store, _):
-        queue = iter(enumerate(texts(count)))
-
-        async def work(agent: str) -> None:
-            for number, text in queue:
-                await store.add(draft(number, text), Place(agent, "self"))
-
-        start = time.perf_counter()
-        async with anyio.create_task_group() as tg:
-            for number in range(ADDING_AGENTS):
-                tg.start_soon(work, f"agent-{number}")
-        seconds = time.perf_counter() - start
-    return Figure(
-        name=f"durable adds from {ADDING_AGENTS} agents at once, vectors given",
-        value=count / seconds,
-        unit="1/s",
-        bar=5_000.0,
-        better="higher",
-    )
 
 
 async def _over_mcp(rounds: int) -> list[Figure]:

@@ -3,6 +3,7 @@
 from backends.database.database import Database, open_database
 from backends.database.migrations import Component
 from backends.database.rows import Value, Values, fetch, fetch_one, insert
+from backends.database.scrubbing import scrub
 
 __all__ = [
     "Component",
@@ -13,4 +14,5 @@ __all__ = [
     "fetch_one",
     "insert",
     "open_database",
+    "scrub",
 ]

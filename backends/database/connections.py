@@ -9,12 +9,14 @@ import sqlite_vec
 
 _BUSY_MILLISECONDS = 5000
 _STEPS_BETWEEN_CHECKS = 20_000
+_PREPARED = 256  # statements of the writer that are kept; `insert` has one for each number of rows
 _CACHE_KIB = 16 * 1024  # of a reader: a search touches pages all over the file
+_MAPPED_BYTES = 1 << 32  # of the file, by a reader: sparing a call and a copy for each page
 
 
 def open_writer(path: Path) -> apsw.Connection:
     """Open the connection that writes; a commit is on disk before it is answered."""
-    connection = apsw.Connection(str(path))
+    connection = apsw.Connection(str(path), statementcachesize=_PREPARED)
     _prepare(connection)
     # Fetched to the end: apsw stops at the first row, which the second of these already gives.
     connection.execute(
@@ -29,7 +31,9 @@ def open_reader(path: Path) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     _prepare(connection)
     connection.execute("PRAGMA query_only = ON")
-    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    connection.execute(
+        f"PRAGMA cache_size = -{_CACHE_KIB}; PRAGMA mmap_size = {_MAPPED_BYTES}"
+    ).fetchall()
     return connection
 
 

@@ -83,6 +83,21 @@ class Database:
             raise write.outcome
         return cast("T", write.outcome)
 
+    def send(
+        self, batch: Batch[Item, object], item: Item, /, *, failed: Callable[[BaseException], None]
+    ) -> anyio.Event:
+        """Queue an item as `write_with_others` does, and give the event that its outcome is final.
+
+        Args:
+            batch: Writes items in their order.
+            item: This caller's.
+            failed: Told, before the event, of the exception that `write_with_others` would raise.
+
+        Raises:
+            StoreError: There is no room in the queue.
+        """
+        return self._writer.put(Write(batch, item, failed))
+
     async def read(self, work: Work[T], /) -> T:
         """Run `work` on a connection that sees one consistent state and cannot write.
 

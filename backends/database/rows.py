@@ -8,7 +8,7 @@ import apsw
 Value: TypeAlias = str | int | float | bytes | None
 Values: TypeAlias = Sequence[Value] | Mapping[str, Value]
 
-_MOST_VALUES = 32_766  # SQLite's limit for one statement
+_MOST_ROWS = 32  # of a statement: one text for each number of rows is kept prepared
 
 
 def fetch(connection: apsw.Connection, sql: str, bindings: Values = ()) -> list[tuple[Any, ...]]:
@@ -37,11 +37,9 @@ def insert(
     if not rows:
         return
     row = f"({', '.join('?' * len(rows[0]))})"
-    most = _MOST_VALUES // len(rows[0])
-    for start in range(0, len(rows), most):
-        part = rows[start : start + most]
+    for start in range(0, len(rows), _MOST_ROWS):
+        part = rows[start : start + _MOST_ROWS]
         connection.execute(
             f"INSERT INTO {into} VALUES {', '.join([row] * len(part))} {on_conflict}",
             [value for each in part for value in each],
-            can_cache=len(part) == 1,  # one text per number of rows would push all others out
         )

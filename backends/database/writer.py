@@ -29,12 +29,14 @@ class Write:
     Attributes:
         batch: Writes items, in their order; gives for each its value, or the exception to raise.
         item: What is given to `batch`.
+        failed: Told on the event loop's thread of an exception, where nobody waits for the outcome.
         outcome: A value, or an exception: that it failed, until it is known to have been written.
         since: Seconds on the monotonic clock.
     """
 
     batch: Callable[[apsw.Connection, Sequence[Any]], Sequence[object]]
     item: object
+    failed: Callable[[BaseException], None] | None = None
     outcome: object = field(default_factory=lambda: StoreError("the database failed"))
     since: float = field(default_factory=time.monotonic)
 
@@ -45,6 +47,12 @@ class _Group:
 
     writes: list[Write] = field(default_factory=list[Write])
     done: anyio.Event = field(default_factory=anyio.Event)
+
+    def end(self) -> None:
+        for write in self.writes:
+            if write.failed is not None and isinstance(write.outcome, BaseException):
+                write.failed(write.outcome)
+        self.done.set()
 
 
 class Writer:
@@ -109,7 +117,7 @@ class Writer:
                 logger.exception("a group of writes could not be undone")
             try:
                 token = self._loop
-                token.backend_class.run_sync_soon(group.done.set, (), token.native_token)
+                token.backend_class.run_sync_soon(group.end, (), token.native_token)
             except anyio.RunFinishedError:
                 count = len(group.writes)
                 logger.warning("writes ended after their event loop", extra={"writes": count})

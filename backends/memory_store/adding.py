@@ -7,19 +7,15 @@ import apsw
 from backends.database import fetch_one, insert
 from backends.errors import IdempotencyConflictError, MemoryNotFoundError
 from backends.memory_store.additions import Addition, described, memory_row
-from backends.memory_store.entries import (
-    describe,
-    enter,
-    leave,
-    pack_some,
-)
+from backends.memory_store.entries import enter, leave, pack_some
 from backends.memory_store.forgetting import erase_expired
 from backends.memory_store.likeness import adds_nothing
 from backends.memory_store.partitions import Partition
+from backends.memory_store.renewing import renew
 from backends.memory_store.room import check_room
 from backends.memory_store.schema import SEQ_BITS
 from backends.memory_store.searching import Search, search
-from backends.memory_store.texts import digest_of, draft_digest, once_key, to_json
+from backends.memory_store.texts import digest_of, draft_digest, once_key
 from backends.messages import Added, MemoryQuery
 
 _KEEP_KEYS_SECONDS = 7 * 86_400.0
@@ -63,7 +59,7 @@ def add(connection: apsw.Connection, addition: Addition) -> Added:
         added = Added(addition.id, replaced=draft.replaces)
     else:
         memory, public = known
-        _renew(connection, space, memory, addition)
+        renew(connection, memory, addition, space.embedder)
         added = Added(public, deduplicated=True)
     for relation, target in targets:
         connection.execute("INSERT OR IGNORE INTO link VALUES(?, ?, ?)", (memory, relation, target))
@@ -179,26 +175,6 @@ def _nearly_the_same(
         if hit.data == draft.data and adds_nothing(draft.content, hit.content):
             return _Known(_live(connection, space.no, hit.id, addition.now), hit.id)
     return None
-
-
-def _renew(connection: apsw.Connection, space: _Space, memory: int, addition: Addition) -> None:
-    """Let a memory that is added again have the tags of both, and the later end."""
-    draft, old = addition.draft, describe(connection, memory)
-    assert old is not None
-    new = old._replace(tags=sorted({*old.tags, *draft.tags}))
-    if old.expires is not None and (draft.expires is None or draft.expires > old.expires):
-        new = new._replace(expires=draft.expires)
-    if new == old:
-        return
-    connection.execute(
-        "UPDATE memory SET size = size - octet_length(tags) + octet_length(?1), tags = ?1,"
-        " expires = ?2 WHERE id = ?3",
-        (to_json(new.tags), new.expires, memory),
-    )
-    # What is nearly the same has another vector; the next round of `reembed` makes its own.
-    vector = addition.vector if old.content == draft.content else None
-    leave(connection, space.no, [memory])
-    enter(connection, new, space.embedder, vector)
 
 
 def _insert(connection: apsw.Connection, space: _Space, addition: Addition, digest: bytes) -> int:

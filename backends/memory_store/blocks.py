@@ -96,6 +96,11 @@ class Bucket(NamedTuple):
     ends: NDArray[np.uint32]
     positions: Positions
 
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in memory."""
+        return self.hashes.nbytes + self.ends.nbytes + self.positions.nbytes
+
     def holding(self, word: int) -> Positions:
         """Give the entries that hold a word."""
         index = int(self.hashes.searchsorted(np.uint32(word)))
@@ -123,12 +128,28 @@ class Block:
     @property
     def sketches_part(self) -> int:
         """Where its sketches are."""
-        return self.no << _PART_BITS | _SKETCHES_PART
+        return sketches_part(self.no)
 
-    def words_part(self, word: int) -> int:
-        """Where a word would be."""
-        bucket = word >> 32 - _BUCKET_BITS if len(self.facts) > _ONE_BUCKET_ROWS else 0
-        return self.no << _PART_BITS | _FIRST_BUCKET + bucket
+
+def facts_part(no: int) -> int:
+    """Give where the facts of a block are."""
+    return no << _PART_BITS | _FACTS_PART
+
+
+def sketches_part(no: int) -> int:
+    """Give where the sketches of a block are."""
+    return no << _PART_BITS | _SKETCHES_PART
+
+
+def words_part(no: int, rows: int, word: int) -> int:
+    """Give where a word would be, in a block of so many entries."""
+    bucket = word >> 32 - _BUCKET_BITS if rows > _ONE_BUCKET_ROWS else 0
+    return no << _PART_BITS | _FIRST_BUCKET + bucket
+
+
+def to_live(content: bytes, rows: int) -> NDArray[np.bool_]:
+    """Read which entries of a block have not left."""
+    return np.unpackbits(np.frombuffer(content, np.uint8), count=rows).view(np.bool_)
 
 
 def read_blocks(
@@ -144,8 +165,7 @@ def read_blocks(
     blocks: list[Block] = []
     for no, embedder, live, content in rows:
         facts = np.frombuffer(content, FACTS)
-        bits = np.unpackbits(np.frombuffer(live, np.uint8), count=len(facts))
-        blocks.append(Block(no, embedder, facts, bits.view(np.bool_)))
+        blocks.append(Block(no, embedder, facts, to_live(live, len(facts))))
     return blocks
 
 

@@ -26,12 +26,11 @@ from backends.memory_store.blocks import (
 from backends.memory_store.schema import SEQ_BITS
 from backends.memory_store.vectors import Stored
 from backends.memory_store.words import (
-    LabelOf,
     date_words,
     label_hash,
     packed_hashes,
     stems,
-    word_hash,
+    word_hashes,
 )
 
 LOOSE_ROWS = 256
@@ -43,7 +42,8 @@ LOOK_EVERY = 64
 """After so many additions it is seen whether there is something to pack."""
 
 _TOGETHER_SECONDS = 600.0
-_LOOSELY_TOGETHER = 0.6
+LOOSELY_TOGETHER = 0.6
+"""How near what was said one after the other is, where no session holds it together."""
 
 _FACTS = struct.Struct("<4I2d2f")
 
@@ -98,7 +98,7 @@ class Said(NamedTuple):
     created: float
 
 
-def is_said_after(memory: Described, last: "Said | Described") -> bool:
+def is_said_after(memory: "Said | Described", last: "Said | Described") -> bool:
     """Whether a memory without a session follows the one added last to its partition.
 
     What the same agent adds within some minutes belongs together: turns of a conversation, or the
@@ -147,19 +147,19 @@ def facts_of(memory: Described, before: int) -> bytes:
         memory.created,
         math.inf if memory.expires is None else memory.expires,
         memory.importance,
-        1.0 if memory.session else _LOOSELY_TOGETHER,
+        1.0 if memory.session else LOOSELY_TOGETHER,
     )
 
 
 def words_of(connection: apsw.Connection, memory: Described) -> bytes:
     """Give the words and labels that a memory is found by."""
     text = " ".join((memory.content, *memory.tags, date_words(memory.created)))
-    labels: list[tuple[LabelOf, str]] = [("kind", memory.kind)]
-    labels.extend(("tag", tag) for tag in memory.tags)
+    hashes = word_hashes(stems(connection, text))
+    hashes.add(label_hash("kind", memory.kind))
+    hashes.update(label_hash("tag", tag) for tag in memory.tags)
     if memory.session:
-        labels.append(("session", memory.session))
-    hashes = {label_hash(of, label) for of, label in labels}
-    return packed_hashes(hashes | {word_hash(stem) for stem in stems(connection, text)})
+        hashes.add(label_hash("session", memory.session))
+    return packed_hashes(hashes)
 
 
 def enter(
@@ -231,23 +231,23 @@ def pack(connection: apsw.Connection, space: int, *, least: int = LOOSE_ROWS) ->
         _merge(connection, space, embedder)
 
 
-Loose = Sequence[tuple[bytes, bytes, bytes]]
-"""Entries that stand alone, each as facts, sketch and words."""
+Loose = Sequence[tuple[int, bytes, bytes, bytes]]
+"""Entries that stand alone, each as embedder, facts, sketch and words."""
 
 LOOSE = "SELECT embedder, facts, sketch, words FROM entry WHERE id BETWEEN ? AND ?"
 
 
-def by_embedder(rows: Sequence[tuple[Any, ...]]) -> dict[int, list[tuple[bytes, bytes, bytes]]]:
+def by_embedder(rows: Sequence[tuple[Any, ...]]) -> dict[int, Loose]:
     """Give the rows of `LOOSE` apart by their embedders."""
-    found: dict[int, list[tuple[bytes, bytes, bytes]]] = {}
-    for embedder, facts, sketch, words in rows:
-        found.setdefault(embedder, []).append((facts, sketch, words))
-    return found
+    embedders = list(dict.fromkeys(row[0] for row in rows))
+    if len(embedders) == 1:
+        return {embedders[0]: rows}
+    return {each: [row for row in rows if row[0] == each] for each in embedders}
 
 
 def packed(loose: Loose) -> Entries:
     """Give entries of one embedder together."""
-    facts, sketches, words = zip(*loose, strict=True)
+    _, facts, sketches, words = zip(*loose, strict=True)
     hashes = np.frombuffer(b"".join(words), np.uint32)
     positions = np.repeat(
         np.arange(len(loose), dtype=np.uint32), [len(each) // 4 for each in words]
@@ -278,15 +278,15 @@ def stale_memories(connection: apsw.Connection, embedder: int, limit: int) -> li
     return found
 
 
-def repack(connection: apsw.Connection, limit: int) -> int:
-    """Pack some blocks anew without the entries that left; gives how many blocks."""
+def repack(connection: apsw.Connection, limit: int) -> list[int]:
+    """Pack some blocks anew without the entries that left; gives the partitions of each."""
     rows = fetch(connection, "SELECT no, space FROM block WHERE gone > 0 LIMIT ?", (limit,))
     for no, space in rows:
         [block] = read_blocks(connection, "no = ?", (no,))
         entries = read_entries(connection, block)
         delete_block(connection, no)
         write_block(connection, space, block.embedder, entries)
-    return len(rows)
+    return [space for _, space in rows]
 
 
 def _merge(connection: apsw.Connection, space: int, embedder: int) -> None:

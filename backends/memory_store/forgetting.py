@@ -2,12 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import apsw
 
 from backends.database import fetch
-from backends.database.connections import open_writer
 from backends.memory_store.entries import leave
 from backends.memory_store.index import Index
 from backends.memory_store.partitions import Partition
@@ -18,7 +16,6 @@ from backends.text import well_formed
 
 _SWEEP_ROWS = 200
 _KEEP_TOMBSTONES_SECONDS = 90 * 86_400.0
-_CHECKPOINT_MILLISECONDS = 1000
 
 
 def forget(
@@ -102,27 +99,14 @@ def _by_filter(
     selection: Selection,
     now: float,
 ) -> list[int]:
-    query = MemoryQuery(kinds=selection.kinds, tags=selection.tags, until=selection.until)
+    session = None if selection.session is None else well_formed(selection.session)
+    query = MemoryQuery(
+        kinds=selection.kinds, tags=selection.tags, until=selection.until, session=session
+    )
     index = Index(connection, partitions, now)
     chosen: list[int] = index.ids(index.passing(query).nonzero()[0]).tolist()
     hits = Shown(connection, partitions, now).hits(chosen)
     return [memory for memory, hit in hits.items() if is_wanted(hit, query)]
-
-
-def scrub(path: Path) -> bool:
-    """Move all commits into the database and empty its log, where erased bytes still stand.
-
-    Gives False where others kept the log in use; its next scrub or its last user will do it.
-    """
-    connection = open_writer(path)
-    try:
-        connection.set_busy_timeout(_CHECKPOINT_MILLISECONDS)
-        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-    except apsw.BusyError:
-        return False
-    finally:
-        connection.close()
-    return True
 
 
 _WITH_OLDER_VERSIONS = """

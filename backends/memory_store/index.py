@@ -5,38 +5,38 @@ position too but never counts.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from itertools import chain, groupby
+from typing import Any, NamedTuple
 
 import apsw
 import numpy as np
 from numpy.typing import NDArray
 
 from backends.database import fetch
-from backends.memory_store.blocks import (
-    FACTS,
-    Block,
-    Bucket,
-    Facts,
-    joined_facts,
-    read_blocks,
-    read_parts,
-    to_bucket,
-    to_sketches,
-)
+from backends.memory_store.blocks import FACTS
+from backends.memory_store.columns import Columns, Mask, Positions, Seqs
 from backends.memory_store.entries import LOOSE, Loose, by_embedder
+from backends.memory_store.packed import Kept, Packed, Sketched, live_of, read_heads
 from backends.memory_store.partitions import Partition
 from backends.memory_store.schema import SEQ_BITS
-from backends.memory_store.vectors import Probe, Sketches
+from backends.memory_store.vectors import Probe
 from backends.memory_store.words import Hashes, label_hash
 from backends.messages import MemoryQuery
 from backends.text import well_formed
 
-Positions = NDArray[np.int64]
-Mask = NDArray[np.bool_]
-
-_HELD_AT_ONCE = 8192
+_FEW = 4  # where less than one of so many is asked for, these are picked out first
 
 FARTHEST = np.iinfo(np.uint16).max
+
+
+def filter_words(query: MemoryQuery) -> list[list[int]]:
+    """Give the labels that a query asks for: one of each list."""
+    wanted = [[label_hash("tag", well_formed(tag))] for tag in query.tags]
+    if query.kinds:
+        wanted.append([label_hash("kind", well_formed(kind)) for kind in query.kinds])
+    if query.session is not None:
+        wanted.append([label_hash("session", query.session)])
+    return wanted
 
 
 class Successions(NamedTuple):
@@ -46,33 +46,54 @@ class Successions(NamedTuple):
     later: Positions
 
 
-class _Packed(NamedTuple):
-    """A block and the position of its first entry."""
-
-    start: int
-    block: Block
-
-
 class _Loose:
-    """Entries of one partition and embedder that stand alone, and the position of the first."""
+    """Entries of one partition and embedder that stand alone."""
 
-    def __init__(self, start: int, embedder: int, rows: Loose) -> None:
-        facts, sketches, words = zip(*rows, strict=True)
-        self.start = start
-        self.embedder = embedder
-        self.facts: Facts = np.frombuffer(b"".join(facts), FACTS)
+    def __init__(self, embedder: int, rows: Loose) -> None:
+        _, facts, sketches, words = zip(*rows, strict=True)
+        self.columns = Columns(np.frombuffer(b"".join(facts), FACTS))
+        self._embedder = embedder
         self._sketches = b"".join(sketches)
         self._hashes: Hashes = np.frombuffer(b"".join(words), np.uint32)
         self._ends = np.cumsum([len(each) // 4 for each in words])
 
-    def holding(self, word: int) -> Positions:
-        """Give the positions of the entries that hold a word."""
-        found = np.flatnonzero(self._hashes == word)
-        return np.searchsorted(self._ends, found, side="right") + self.start
+    def look_up(self, connection: apsw.Connection, words: Iterable[int]) -> None:
+        """Do nothing: all is read."""
 
-    def sketches(self) -> Sketches:
-        """Give their sketches."""
-        return np.frombuffer(self._sketches, np.uint64).reshape(len(self.facts), -1).T
+    def holding(self, word: int) -> Iterator[Positions]:
+        """Give the entries that hold a word."""
+        found = (self._hashes == word).nonzero()[0]
+        if len(found):
+            yield self._ends.searchsorted(found, side="right")
+
+    def sketches(self, connection: apsw.Connection, embedder: int) -> Sketched | None:
+        """Give the sketches of the vectors that an embedder made."""
+        del connection
+        if embedder != self._embedder:
+            return None
+        rows = len(self.columns.facts)
+        return Sketched(0, np.frombuffer(self._sketches, np.uint64).reshape(rows, -1).T)
+
+
+class _Stretch(NamedTuple):
+    """Entries of one partition at successive positions.
+
+    Attributes:
+        space: Number of the partition.
+        start: Position of the first.
+        end: Position behind the last.
+        source: What gives more of them.
+    """
+
+    space: int
+    start: int
+    end: int
+    source: Packed | _Loose
+
+    @property
+    def columns(self) -> Columns:
+        """What is known of each."""
+        return self.source.columns
 
 
 class Index:
@@ -80,78 +101,79 @@ class Index:
 
     Attributes:
         size: Entries, the living and the others.
-        facts: One record each.
         is_live: They are within reach, have not left and have not expired.
-        is_loose: They stand alone.
     """
 
     def __init__(
-        self, connection: apsw.Connection, partitions: Sequence[Partition], now: float
+        self,
+        connection: apsw.Connection,
+        partitions: Sequence[Partition],
+        now: float,
+        kept: Kept | None = None,
     ) -> None:
+        """Read what every search needs.
+
+        Args:
+            connection: Of which a consistent state is seen.
+            partitions: Within reach.
+            now: Unix seconds.
+            kept: What other searches have read. None where the connection may see what is not
+                committed, since that may never come to be.
+        """
         self._connection = connection
-        self._packed: list[_Packed] = []
-        self._loose: list[_Loose] = []
-        self._buckets: dict[int, Bucket] = {}
+        self._kept = kept
+        self._stretches: list[_Stretch] = []
         self.size = 0
-        facts: list[Facts] = [np.empty(0, FACTS)]
-        live: list[Mask] = [np.empty(0, np.bool_)]
-        starts: list[int] = []
+        masks: list[Mask] = [np.empty(0, np.bool_)]
         for partition in partitions:
-            starts.append(self.size)
-            for block in read_blocks(connection, "space = ?", (partition.space,)):
-                self._packed.append(_Packed(self.size, block))
-                self._append(block.facts, facts)
-                live.append(block.is_live)
-            rows = fetch(connection, f"{LOOSE} ORDER BY id", partition.ids)
-            for embedder, own in by_embedder(rows).items():
-                self._loose.append(loose := _Loose(self.size, embedder, own))
-                self._append(loose.facts, facts)
-                live.append(np.ones(len(own), np.bool_))
-        self.facts = joined_facts(facts)
-        self.is_loose = np.zeros(self.size, np.bool_)
-        for loose in self._loose:
-            self.is_loose[loose.start : loose.start + len(loose.facts)] = True
-        self.is_live: Mask = np.concatenate(live) & (self.facts["expires"] > now)
-        ends = [*starts[1:], self.size]
-        for start, end, partition in zip(starts, ends, partitions, strict=False):
-            namespaces = self.facts["namespace"][start:end]
-            within = np.zeros(end - start, np.bool_)
-            for namespace in partition.namespaces:
-                within |= namespaces == namespace
-            self.is_live[start:end] &= within
-        self._starts = np.array(starts, np.int64)
-        self._bases = np.array([each.space << SEQ_BITS for each in partitions], np.int64)
+            for source, live in self._sources(partition):
+                start, self.size = self.size, self.size + len(source.columns.facts)
+                stretch = _Stretch(partition.space, start, self.size, source)
+                self._stretches.append(stretch)
+                within = source.columns.within(partition.namespaces, now)
+                given = [each for each in (live, within) if each is not None]
+                whole = np.ones(self.size - start, np.bool_)
+                masks.append(np.logical_and.reduce([whole, *given]) if given else whole)
+        self.is_live: Mask = np.concatenate(masks)
+        self._is_all_live = bool(self.is_live.all())
+        self._bases = np.array([each.space << SEQ_BITS for each in self._stretches], np.int64)
+        self._starts = np.array([each.start for each in self._stretches], np.int64)
+
+    def _sources(self, partition: Partition) -> Iterator[tuple[Packed | _Loose, Mask | None]]:
+        if heads := read_heads(self._connection, partition.space):
+            packed = self._kept.get(partition.space, heads) if self._kept else None
+            yield packed or Packed(self._connection, heads), live_of(heads)
+        rows = fetch(self._connection, f"{LOOSE} ORDER BY id", partition.ids)
+        for embedder, own in by_embedder(rows).items():
+            yield _Loose(embedder, own), None
+
+    def keep(self) -> None:
+        """Leave what was read to later searches."""
+        for stretch in self._stretches:
+            if self._kept and isinstance(stretch.source, Packed):
+                self._kept.put(stretch.space, stretch.source)
 
     def look_up(self, words: Iterable[int]) -> None:
         """Read what is needed for `holding` of these words, all at once."""
         wanted = list(words)
-        parts = {each.block.words_part(word) for each in self._packed for word in wanted}
-        if parts := parts - self._buckets.keys():
-            for part, content in read_parts(self._connection, parts):
-                self._buckets[part] = to_bucket(content)
+        for stretch in self._stretches if wanted else ():
+            stretch.source.look_up(self._connection, wanted)
 
-    def holding(self, word: int) -> Positions:
-        """Give the living entries that hold a word."""
-        holders: Positions = np.concatenate([np.empty(0, np.int64), *self._holding(word)])
-        living: Positions = holders[self.is_live[holders]]
-        return living
+    def holding(self, word: int) -> list[Positions]:
+        """Give the living entries that hold a word, in parts."""
+        if self._is_all_live:
+            return list(self._holding(word))
+        return [holders[self.is_live[holders]] for holders in self._holding(word)]
 
     def _holding(self, word: int) -> Iterator[Positions]:
-        for loose in self._loose:
-            yield loose.holding(word)
-        for start, block in self._packed:
-            positions = self._buckets[block.words_part(word)].holding(word)
-            if len(positions):
-                yield positions + np.int64(start)
+        for stretch in self._stretches:
+            for holders in stretch.source.holding(word):
+                yield holders + stretch.start if stretch.start else holders
 
     def passing(self, query: MemoryQuery) -> Mask:
         """Give who lives and passes the query's filters."""
-        alternatives = [[label_hash("tag", well_formed(tag))] for tag in query.tags]
-        if query.kinds:
-            alternatives.append([label_hash("kind", well_formed(kind)) for kind in query.kinds])
-        if query.session is not None:
-            alternatives.append([label_hash("session", query.session)])
-        self.look_up(word for words in alternatives for word in words)
+        alternatives = filter_words(query)
+        self.look_up(chain(*alternatives))
         mask = self.is_live.copy()
         for words in alternatives:
             holds = np.zeros(self.size, np.bool_)
@@ -159,83 +181,79 @@ class Index:
                 for holders in self._holding(word):
                     holds[holders] = True
             mask &= holds
-        if query.since is not None:
-            mask &= self.facts["created"] >= query.since
-        if query.until is not None:
-            mask &= self.facts["created"] < query.until
+        if query.since is None and query.until is None:
+            return mask
+        for stretch in self._stretches:
+            created, own = stretch.columns.facts["created"], mask[stretch.start : stretch.end]
+            if query.since is not None:
+                own &= created >= query.since
+            if query.until is not None:
+                own &= created < query.until
         return mask
+
+    def mean_length(self) -> float:
+        """Give how many words the living have on average, at least one."""
+        live = int(np.count_nonzero(self.is_live))
+        total = sum(each.columns.words for each in self._stretches)
+        if not self._is_all_live:
+            total = sum(
+                int(each.columns.facts["length"].sum(where=self.is_live[each.start : each.end]))
+                for each in self._stretches
+            )
+        return max(1.0, total / max(1, live))
 
     def costs(self, components: bytes, embedder: int, among: Mask) -> NDArray[np.uint16]:
         """Estimate how far some entries' vectors are; `FARTHEST` for all that have none."""
         probe = Probe(components)
         found = np.full(self.size, FARTHEST, np.uint16)
-        held: list[tuple[Positions, Sketches]] = []
-        for start, sketches in self._sketches(embedder):
-            chosen = among[start : start + sketches.shape[1]].nonzero()[0]
-            is_all = len(chosen) == sketches.shape[1]
-            held.append((chosen + start, sketches if is_all else sketches.take(chosen, axis=1)))
-            if sum(len(positions) for positions, _ in held) >= _HELD_AT_ONCE:
-                _hold(probe, held, found)
-        _hold(probe, held, found)
+        for stretch in self._stretches:
+            sketched = stretch.source.sketches(self._connection, embedder)
+            if sketched is None:
+                continue
+            start = stretch.start + sketched.start
+            own = slice(start, start + sketched.sketches.shape[1])
+            chosen = among[own].nonzero()[0]
+            if len(chosen) * _FEW < sketched.sketches.shape[1]:
+                found[chosen + start] = probe.costs(sketched.sketches.take(chosen, axis=1))
+            else:
+                found[own] = probe.costs(sketched.sketches)
+                found[own][~among[own]] = FARTHEST
         return found
 
-    def _sketches(self, embedder: int) -> Iterator[tuple[int, Sketches]]:
-        packed = {
-            each.block.sketches_part: each
-            for each in self._packed
-            if each.block.embedder == embedder
-        }
-        for part, content in read_parts(self._connection, packed):
-            start, block = packed[part]
-            yield start, to_sketches(content, len(block.facts))
-        for loose in self._loose:
-            if loose.embedder == embedder:
-                yield loose.start, loose.sketches()
+    def fact(self, name: str, positions: Positions) -> NDArray[Any]:
+        """Give one of the facts of some entries."""
+        found = np.empty(len(positions), FACTS[name])
+        for stretch in self._stretches:
+            is_own = (positions >= stretch.start) & (positions < stretch.end)
+            found[is_own] = stretch.columns.facts[name][positions[is_own] - stretch.start]
+        return found
 
     def ids(self, positions: Positions) -> NDArray[np.int64]:
         """Give the ids of some entries' memories."""
-        ids: NDArray[np.int64] = self._of_partition(positions) | self.facts["seq"][positions]
+        bases = self._bases[np.searchsorted(self._starts, positions, side="right") - 1]
+        ids: NDArray[np.int64] = bases | self.fact("seq", positions)
         return ids
 
     def successions(self, positions: Positions) -> Successions:
         """Give who was said right before or after some entries, as pairs of the living."""
         found = [Successions(np.empty(0, np.int64), np.empty(0, np.int64))]
-        ends = [*self._starts[1:].tolist(), self.size]
-        for start, end in zip(self._starts.tolist(), ends, strict=False):
-            own = positions[(positions >= start) & (positions < end)] - start
-            pairs = _successions(self.facts[start:end], self.is_live[start:end], own)
-            found.append(Successions(pairs.earlier + start, pairs.later + start))
+        for _, group in groupby(self._stretches, key=lambda each: each.space):
+            stretches = list(group)
+            if any(each.columns.followers for each in stretches):
+                found += self._successions(stretches, positions)
         return Successions(*(np.concatenate(each) for each in zip(*found, strict=True)))
 
-    def _of_partition(self, positions: Positions) -> NDArray[np.int64]:
-        found: NDArray[np.int64] = self._bases[
-            np.searchsorted(self._starts, positions, side="right") - 1
-        ]
-        return found
-
-    def _append(self, facts: Facts, to: list[Facts]) -> None:
-        self.size += len(facts)
-        to.append(facts)
-
-
-def _hold(probe: Probe, held: list[tuple[Positions, Sketches]], found: NDArray[np.uint16]) -> None:
-    """Hold a query against sketches; together, since each time has its price."""
-    if held:
-        positions, sketches = zip(*held, strict=True)
-        found[np.concatenate(positions)] = probe.costs(np.concatenate(sketches, axis=1))
-        held.clear()
-
-
-def _successions(facts: Facts, is_live: Mask, chosen: Positions) -> Successions:
-    seqs, before = np.ascontiguousarray(facts["seq"]), np.ascontiguousarray(facts["before"])
-    follows = np.isin(before, seqs[chosen])
-    follows[chosen] = True
-    later = np.flatnonzero(follows & (before > 0) & is_live)
-    there = np.flatnonzero(np.isin(seqs, before[later]) & is_live)
-    if not len(there):
-        return Successions(there, there)
-    there = there[np.argsort(seqs[there])]
-    places = np.minimum(np.searchsorted(seqs[there], before[later]), len(there) - 1)
-    earlier = there[places]
-    is_found = seqs[earlier] == before[later]
-    return Successions(earlier[is_found], later[is_found])
+    def _successions(
+        self, stretches: Sequence[_Stretch], positions: Positions
+    ) -> Iterator[Successions]:
+        start, end = stretches[0].start, stretches[-1].end
+        chosen = positions[(positions >= start) & (positions < end)]
+        seqs: Seqs = self.fact("seq", chosen)
+        following = [each.columns.following(seqs) + each.start for each in stretches]
+        later = np.unique(np.concatenate([chosen, *following]))
+        before: Seqs = self.fact("before", later)
+        later, before = later[is_one := self.is_live[later] & (before > 0)], before[is_one]
+        for each in stretches:
+            earlier, asked = each.columns.having(before)
+            is_live = self.is_live[earlier + each.start]
+            yield Successions(earlier[is_live] + each.start, later[asked[is_live]])

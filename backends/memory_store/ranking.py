@@ -6,15 +6,18 @@ The Probabilistic Relevance Framework: BM25 and Beyond, 2009. Texts are short, s
 once however often it stands in one.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import apsw
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.memory_store.index import FARTHEST, Index, Mask, Positions
+from backends.memory_store.columns import Mask, Positions
+from backends.memory_store.index import FARTHEST, Index, filter_words
 from backends.memory_store.vectors import Stored
 from backends.memory_store.words import search_words, stems, word_hash
 from backends.messages import MemoryQuery
@@ -23,14 +26,14 @@ MOST_HITS = 1000
 
 _CANDIDATES = 100
 _LEAST_COMPARED = 100
-_MOST_COMPARED = 6000
+_MOST_COMPARED = 4000
 _COMPARED_SHARE = 100  # one of so many
 SPREADING = 50  # of the best, that give some of their score to their neighbours
 HALF_LIFE_SECONDS = 30 * 86_400.0
 
 Scores = NDArray[np.float64]
 
-_UNKNOWN = -2.0
+_OFFSET, _NO_VECTOR = 2.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +81,18 @@ def rank(
     fusion: Fusion = FUSION,
 ) -> list[Ranked]:
     """Give at most so many memories that fit a query's text, best first."""
+    words = [] if query.mode == "vector" else _words(connection, query.text or "")
+    index.look_up([*words, *chain(*filter_words(query))])
     passing = index.passing(query)
     room = max(_CANDIDATES, min(query.k, MOST_HITS))
-    weights = np.zeros(index.size, np.float32)
+    weights = _weigh(index, words)
+    by_words = _largest(weights, passing, room)
     cosines = _Cosines(connection, index, vector)
-    nearest = by_words = np.empty(0, np.int64)
-    if query.mode != "vector":
-        weights = _weigh(connection, index, query.text or "")
-        weights[~passing] = 0
-        by_words = _largest(weights, room)
+    nearest = np.empty(0, np.int64)
     if vector is not None and vector.components:
-        costs = index.costs(vector.components, embedder, passing)
-        nearest = _nearest(costs, cosines, room)
+        near = _near(index.costs(vector.components, embedder, passing), room)
+        cosines.look_up(np.union1d(near, by_words))
+        nearest = _nearest(near, cosines, room)
     chosen = np.union1d(by_words, nearest)
     if not len(chosen):
         return []
@@ -105,24 +108,30 @@ def rank(
     return _best(index, chosen, _with_wishes(index, chosen, parts, query, now), most)
 
 
-def _weigh(connection: apsw.Connection, index: Index, text: str) -> NDArray[np.float32]:
-    """Give the BM25 weight of every entry."""
+def _words(connection: apsw.Connection, text: str) -> list[int]:
+    stemmed = stems(connection, " ".join(search_words(text)))
+    return list(dict.fromkeys(map(word_hash, stemmed)))
+
+
+def _weigh(index: Index, words: Sequence[int]) -> NDArray[np.float32]:
+    """Give the BM25 weight of every living entry."""
     weights = np.zeros(index.size, np.float32)
-    live = int(np.count_nonzero(index.is_live))
-    words = dict.fromkeys(map(word_hash, stems(connection, " ".join(search_words(text)))))
-    index.look_up(words)
+    live = int(np.count_nonzero(index.is_live)) if words else 0
     for word in words:
-        holders = index.holding(word)
-        weights[holders] += np.log1p((live - len(holders) + 0.5) / (len(holders) + 0.5))
-    lengths = index.facts["length"]
-    mean = max(1.0, float(lengths.sum(where=index.is_live)) / max(1, live))
-    found = np.flatnonzero(weights)
-    weights[found] *= 2.2 / (1 + 1.2 * (0.25 + 0.75 * lengths[found] / mean))
+        parts = index.holding(word)
+        count = sum(map(len, parts))
+        for holders in parts:
+            weights[holders] += math.log1p((live - count + 0.5) / (count + 0.5))
+    found = weights.nonzero()[0]
+    if len(found):
+        shares = index.fact("length", found) / index.mean_length()
+        weights[found] *= 2.2 / (1 + 1.2 * (0.25 + 0.75 * shares))
     return weights
 
 
-def _largest(weights: NDArray[np.float32], room: int) -> Positions:
-    found = np.flatnonzero(weights)
+def _largest(weights: NDArray[np.float32], passing: Mask, room: int) -> Positions:
+    found = weights.nonzero()[0]
+    found = found[passing[found]]
     if len(found) <= room:
         return found
     least = np.partition(weights[found], -room)[-room]
@@ -132,16 +141,20 @@ def _largest(weights: NDArray[np.float32], room: int) -> Positions:
     return best
 
 
-def _nearest(costs: NDArray[np.uint16], cosines: "_Cosines", room: int) -> Positions:
-    """Compare the vectors whose sketches are nearest, and give the nearest of them."""
+def _near(costs: NDArray[np.uint16], room: int) -> Positions:
+    """Give those whose vectors are worth comparing, by their sketches."""
     compared = min(_LEAST_COMPARED + len(costs) // _COMPARED_SHARE, _MOST_COMPARED)
     compared = max(2 * room, compared)
-    found = np.flatnonzero(costs < FARTHEST)
+    found: Positions = (costs < FARTHEST).nonzero()[0]
     if compared < len(found):
         found = np.sort(found[np.argpartition(costs[found], compared)[:compared]])
-    alike = cosines.of(found)
-    order = np.lexsort((-found, -alike))[:room]
-    nearest: Positions = found[order]
+    return found
+
+
+def _nearest(near: Positions, cosines: "_Cosines", room: int) -> Positions:
+    alike = cosines.of(near)
+    order = np.lexsort((-near, -alike))[:room]
+    nearest: Positions = near[order]
     return nearest[alike[order] >= 0]
 
 
@@ -152,32 +165,42 @@ class _Cosines:
         self._connection = connection
         self._index = index
         self._vector = _unit(b"" if vector is None else vector.components)
-        self._known: Scores = np.full(index.size, _UNKNOWN)
+        # Zeros take no memory until they are written, and most never are; so they mean unknown, and
+        # a cosine is kept as two more.
+        self._known: Scores = np.zeros(index.size)
 
     def of(self, positions: Positions) -> Scores:
         """Give cosines from 0 to 1; -1 where there is no vector."""
-        unknown = positions[self._known[positions] == _UNKNOWN]
-        if len(unknown):
-            self._known[unknown] = -1.0
-            is_loose = self._index.is_loose[unknown]
-            self._compare(_PACKED, unknown[~is_loose])
-            self._compare(_LOOSE, unknown[is_loose])
-        found: Scores = self._known[positions]
+        self.look_up(positions)
+        found: Scores = self._known[positions] - _OFFSET
         return found
 
-    def _compare(self, sql: str, positions: Positions) -> None:
-        ids, size = self._index.ids(positions), len(self._vector)
-        rows: list[tuple[Any, ...]] = []
-        if size and len(ids):
-            rows = self._connection.execute(sql, (apsw.carray(ids), size)).fetchall()
-        if not rows:
+    def look_up(self, positions: Positions) -> None:
+        """Compare what is needed for `of`, all at once."""
+        unknown = positions[self._known[positions] == 0]
+        if not len(unknown):
             return
+        self._known[unknown] = _NO_VECTOR
+        size = len(self._vector)
+        if not size:
+            return
+        ids = self._index.ids(unknown)
+        given = (apsw.carray(ids), size)
+        rows = [row for sql in (_PACKED, _LOOSE) for row in self._connection.execute(sql, given)]
+        if rows:
+            self._compare(unknown, ids, rows)
+
+    def _compare(
+        self, positions: Positions, ids: NDArray[np.int64], rows: list[tuple[Any, ...]]
+    ) -> None:
         found, components = zip(*rows, strict=True)
         vectors = np.frombuffer(b"".join(components), np.int8).astype(np.float32)
-        vectors = vectors.reshape(len(rows), size)
-        alike = vectors @ self._vector / np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        vectors = vectors.reshape(len(rows), -1)
+        # Row by row: a product with the whole matrix would wake threads that spin after it.
+        alike = np.vecdot(vectors, self._vector) / np.sqrt(np.vecdot(vectors, vectors))
         order = np.argsort(ids)
-        self._known[positions[order[ids[order].searchsorted(found)]]] = np.clip(alike, 0.0, 1.0)
+        places = order[ids[order].searchsorted(found)]
+        self._known[positions[places]] = _OFFSET + np.clip(alike, 0.0, 1.0)
 
 
 def _unit(components: bytes) -> NDArray[np.float32]:
@@ -225,16 +248,18 @@ def _with_neighbours(
     index: Index, chosen: Positions, passing: Mask, fused: _Fused
 ) -> tuple[Positions, dict[str, Scores]]:
     """Let the best give some of their score to what was said right before and after them."""
-    scores = _total(fused.parts(chosen))
-    best = chosen[np.argsort(-scores, kind="stable")[:SPREADING]]
+    parts = fused.parts(chosen)
+    best = chosen[np.argsort(-_total(parts), kind="stable")[:SPREADING]]
     earlier, later = index.successions(best)
     both = passing[earlier] & passing[later]
     earlier, later = earlier[both], later[both]
+    if not len(later):
+        return chosen, parts | {"neighbours": np.zeros(len(chosen))}
     chosen = np.union1d(chosen, np.concatenate((earlier, later)))
     parts = fused.parts(chosen)
     scores, near = _total(parts), np.zeros(len(chosen))
     before, after = np.searchsorted(chosen, earlier), np.searchsorted(chosen, later)
-    nearness = index.facts["nearness"][later]
+    nearness = index.fact("nearness", later)
     np.add.at(near, after, fused.fusion.after * nearness * scores[before])
     np.add.at(near, before, fused.fusion.before * nearness * scores[after])
     return chosen, parts | {"neighbours": near}
@@ -250,25 +275,24 @@ def _with_wishes(
 ) -> Mapping[str, Scores]:
     if not (query.recency or query.importance):
         return parts
-    facts = index.facts[chosen]
-    age = np.maximum(0.0, now - facts["created"])
+    age = np.maximum(0.0, now - index.fact("created", chosen))
     return {
         **parts,
         "recency": query.recency * np.exp2(-age / HALF_LIFE_SECONDS),
-        "importance": query.importance * facts["importance"],
+        "importance": query.importance * index.fact("importance", chosen),
     }
 
 
 def _best(index: Index, chosen: Positions, parts: Mapping[str, Scores], most: int) -> list[Ranked]:
     scores, ids = _total(parts), index.ids(chosen)
+    order = np.lexsort((-ids, -scores))[:most]
     scale = max(1.0, float(scores.max()))
+    values = np.array(list(parts.values()))[:, order] / scale
     return [
-        Ranked(
-            int(ids[number]),
-            min(1.0, float(scores[number]) / scale),
-            {name: float(values[number]) / scale for name, values in parts.items()},
+        Ranked(memory, min(1.0, score), dict(zip(parts, each, strict=True)))
+        for memory, score, each in zip(
+            ids[order].tolist(), (scores[order] / scale).tolist(), values.T.tolist(), strict=True
         )
-        for number in np.lexsort((-ids, -scores))[:most]
     ]
 
 

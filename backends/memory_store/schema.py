@@ -202,3 +202,22 @@ UPDATE entry SET components =
     coalesce((SELECT components FROM vector WHERE vector.id = entry.id), x'');
 DELETE FROM vector WHERE id IN (SELECT id FROM entry);
 """
+
+VERSION_4 = """
+-- The number of a block is never given again: searches keep what they have read of it.
+CREATE TABLE block_4(
+    no INTEGER PRIMARY KEY AUTOINCREMENT,
+    space INTEGER NOT NULL REFERENCES space(no),
+    embedder INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    first INTEGER NOT NULL, -- the least seq of its entries, and the largest
+    last INTEGER NOT NULL,
+    gone INTEGER NOT NULL DEFAULT 0,
+    live BLOB NOT NULL
+) STRICT;
+INSERT INTO block_4 SELECT * FROM block;
+DROP TABLE block;
+ALTER TABLE block_4 RENAME TO block;
+CREATE INDEX block_space ON block(space);
+CREATE INDEX block_gone ON block(no) WHERE gone > 0;
+"""

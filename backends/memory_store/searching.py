@@ -1,9 +1,10 @@
 """Finding memories and showing them: the search, from the index to the hits."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -11,6 +12,7 @@ from backends.database import fetch, fetch_one
 from backends.errors import MemoryNotFoundError
 from backends.memory_store.index import Index
 from backends.memory_store.likeness import without_repeats
+from backends.memory_store.packed import Kept
 from backends.memory_store.partitions import Partition
 from backends.memory_store.ranking import MOST_HITS, Ranked, rank
 from backends.memory_store.texts import count_tokens, to_json_object
@@ -39,11 +41,21 @@ class Search:
 
 
 def search(
-    connection: apsw.Connection, partitions: Sequence[Partition], asked: Search
+    connection: apsw.Connection,
+    partitions: Sequence[Partition],
+    asked: Search,
+    kept: Kept | None = None,
 ) -> tuple[Hit, ...]:
-    """Find memories by their text, best first; without a text the last ones, newest first."""
+    """Find memories by their text, best first; without a text the last ones, newest first.
+
+    Args:
+        connection: Of which a consistent state is seen.
+        partitions: Within reach.
+        asked: What is searched for.
+        kept: See `Index`.
+    """
     query = asked.query
-    index = Index(connection, partitions, asked.now)
+    index = Index(connection, partitions, asked.now, kept)
     room = max(0, min(query.k, MOST_HITS))
     most = (3 if query.distinct else 1) * room + _SPARE
     if query.text is None:
@@ -53,6 +65,7 @@ def search(
         chosen = rank(
             connection, index, query, asked.vector, embedder=embedder, most=most, now=asked.now
         )
+    index.keep()
     shown = Shown(connection, partitions, asked.now)
     hits = list[Hit]()
     for part in (chosen[:room], chosen[room:]):
@@ -64,12 +77,9 @@ def search(
 
 
 def _hits(shown: "Shown", chosen: Sequence[Ranked], query: MemoryQuery) -> list[Hit]:
-    found = shown.hits([each.id for each in chosen])
-    return [
-        replace(found[each.id], score=each.score, why=each.why if query.explain else None)
-        for each in chosen
-        if each.id in found and is_wanted(found[each.id], query)
-    ]
+    scores = {each.id: Score(each.score, each.why if query.explain else None) for each in chosen}
+    found = shown.hits(list(scores), scores=scores)
+    return [found[each] for each in scores if each in found and is_wanted(found[each], query)]
 
 
 def is_wanted(hit: Hit, query: MemoryQuery) -> bool:
@@ -94,6 +104,13 @@ def pack(hits: Sequence[Hit], max_tokens: int | None) -> list[Hit]:
     return kept
 
 
+class Score(NamedTuple):
+    """How well a memory fits, and what that is the sum of."""
+
+    score: float = 1.0
+    why: Mapping[str, float] | None = None
+
+
 class Shown:
     """Memories within reach, as hits."""
 
@@ -104,21 +121,25 @@ class Shown:
         self._partitions = partitions
         self._now = now
 
-    def hits(self, memories: Sequence[int], *, older: bool = False) -> dict[int, Hit]:
+    def hits(
+        self,
+        memories: Sequence[int],
+        *,
+        older: bool = False,
+        scores: Mapping[int, Score] = MappingProxyType({}),
+    ) -> dict[int, Hit]:
         """Give those of the memories that are within reach, by their numbers."""
-        found: dict[int, Hit] = {}
+        rows: list[tuple[Any, ...]] = []
         for partition in self._partitions:
             where = partition.within(self._now)
-            rows = fetch(
+            rows += fetch(
                 self._connection,
                 f"{_RECORD} WHERE {where.sql}{'' if older else ' AND e.replaced_by IS NULL'}",
                 (json.dumps(list(memories)), *where.bindings),
             )
-            found |= {row[0]: _hit(row) for row in rows}
-        links = self._links(list(found))
+        links = self._links([row[0] for row in rows])
         return {
-            memory: replace(hit, links=links[memory]) if memory in links else hit
-            for memory, hit in found.items()
+            row[0]: _hit(row, scores.get(row[0], Score()), links.get(row[0], ())) for row in rows
         }
 
     def linked(self, hits: Sequence[Hit], *, steps: int, most: int) -> list[Hit]:
@@ -194,7 +215,7 @@ def fetch_by_id(
 
 def _newest(index: Index, query: MemoryQuery, most: int) -> list[Ranked]:
     positions = index.passing(query).nonzero()[0]
-    ids, created = index.ids(positions), index.facts[positions]["created"]
+    ids, created = index.ids(positions), index.fact("created", positions)
     newest = sorted(zip(created.tolist(), ids.tolist(), strict=True), reverse=True)
     return [Ranked(memory, 1.0, {}) for _, memory in newest[:most]]
 
@@ -204,12 +225,12 @@ def _embedder(connection: apsw.Connection, name: str) -> int:
     return -1 if row is None else int(row[0])
 
 
-def _hit(row: tuple[Any, ...]) -> Hit:
+def _hit(row: tuple[Any, ...], score: Score, links: tuple[tuple[str, str], ...]) -> Hit:
     _, public, content, kind, tags, namespace, created, data, source, session, importance = row
     return Hit(
         id=public,
         content=content,
-        score=1.0,
+        score=score.score,
         kind=kind,
         tags=tuple(json.loads(tags)),
         namespace=namespace,
@@ -218,6 +239,8 @@ def _hit(row: tuple[Any, ...]) -> Hit:
         source=to_json_object(source),
         session=session,
         importance=importance,
+        links=links,
+        why=score.why,
     )
 
 

@@ -11,14 +11,15 @@ import anyio
 import anyio.to_thread
 import apsw
 
-from backends.database import Database, fetch, fetch_one
+from backends.database import Database, fetch, fetch_one, scrub
 from backends.errors import StoreFullError
 from backends.memory_store.adding import embedder_number
 from backends.memory_store.adding_together import add_all
 from backends.memory_store.additions import Addition
 from backends.memory_store.entries import describe, enter, leave, pack, repack, stale_memories
-from backends.memory_store.forgetting import erase_expired, forget, scrub
+from backends.memory_store.forgetting import erase_expired, forget
 from backends.memory_store.listing import list_records
+from backends.memory_store.packed import Kept
 from backends.memory_store.partitions import find_partitions, find_space
 from backends.memory_store.schema import ROW_OVERHEAD_BYTES, SEQ_BITS
 from backends.memory_store.searching import Search, fetch_by_id, search
@@ -66,6 +67,7 @@ class SqliteMemoryStore:
         now: Callable[[], float],
         new_id: Callable[[], str],
         quota: Callable[[str], tuple[int, int]],
+        cache_bytes: int = 128 << 20,
     ) -> None:
         """Keep what it works with.
 
@@ -75,12 +77,14 @@ class SqliteMemoryStore:
             now: Gives Unix seconds.
             new_id: Gives an id that nobody can guess.
             quota: Gives the most rows and bytes of an owner's partition.
+            cache_bytes: Most of the index that searches keep in memory.
         """
         self._database = database
         self._vectors = TextVectors(embedder, quantise)
         self._now = now
         self._new_id = new_id
         self._quota = quota
+        self._kept = Kept(cache_bytes)
 
     async def add(self, draft: MemoryDraft, place: Place, /) -> Added:
         """Store a memory; returns after it is durable."""
@@ -126,7 +130,9 @@ class SqliteMemoryStore:
             now=now,
         )
         return await self._database.read(
-            lambda connection: search(connection, find_partitions(connection, reach), asked)
+            lambda connection: search(
+                connection, find_partitions(connection, reach), asked, self._kept
+            )
         )
 
     async def forget(self, selection: Selection, reach: Sequence[Reach], reason: str, /) -> int:
@@ -201,8 +207,9 @@ class SqliteMemoryStore:
         return await self._database.write(lambda connection: erase_expired(connection, space, now))
 
     async def _clean(self) -> None:
-        while await self._database.write(partial(repack, limit=_REPACKED_AT_ONCE)):
-            pass  # one transaction for some, so that others may write in between
+        # One transaction for some, so that others may write in between.
+        while spaces := await self._database.write(partial(repack, limit=_REPACKED_AT_ONCE)):
+            self._kept.drop(spaces)
         if not await anyio.to_thread.run_sync(scrub, self._database.path):
             logger.info("forgotten memories wait in the log")
 

@@ -16,6 +16,7 @@ Sketches = NDArray[np.uint64]
 """Shape `(words, n)`: a column for each vector, 64 components a word."""
 
 _PLANES = 3  # bits for the size of a component of the query
+_AT_ONCE = 8192  # so many sketches, and what is worked out of them, stay in a core's cache
 _LARGEST = 2.5  # in root mean squares; larger components count as this
 
 
@@ -35,7 +36,8 @@ class Stored(NamedTuple):
 def quantise(vector: NDArray[np.float32]) -> Stored:
     """Give a vector as it is stored."""
     sketch = _bits(vector > 0)
-    largest = float(max(vector.max(initial=0.0), -vector.min(initial=0.0)))
+    sizes = np.abs(vector)
+    largest = float(sizes[sizes.argmax()]) if len(sizes) else 0.0  # faster than asking for the max
     if not 0.0 < largest < np.inf:
         return Stored(b"", sketch)
     components: NDArray[np.int8] = np.rint(vector * (127 / largest)).astype(np.int8)
@@ -54,6 +56,13 @@ class Probe:
 
     def costs(self, sketches: Sketches) -> NDArray[np.uint16]:
         """Estimate how far each sketched vector is; only their order counts."""
+        found = np.empty(sketches.shape[1], np.uint16)
+        for start in range(0, len(found), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            found[part] = self._costs(sketches[:, part])
+        return found
+
+    def _costs(self, sketches: Sketches) -> NDArray[np.uint16]:
         differ = sketches ^ self._signs
         total = np.zeros(sketches.shape[1], np.uint16)
         chosen = np.empty_like(differ)

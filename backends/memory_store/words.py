@@ -82,6 +82,11 @@ def word_hash(stem: str) -> int:
     return zlib.crc32(stem.encode())
 
 
+def word_hashes(stemmed: Sequence[str]) -> set[int]:
+    """Give the hashes of many stems."""
+    return set(map(zlib.crc32, map(str.encode, stemmed)))
+
+
 def label_hash(of: LabelOf, label: str) -> int:
     """Give the hash of a label, which no word has by its letters."""
     return zlib.crc32(f"\0{of}\0{label}".encode())

@@ -85,10 +85,13 @@ class Store:
         """Make calls of all kinds."""
         for number in range(ROWS):
             await self.add(f"apples {number} {when}", tags=("fruit",))
+        # One from the block, said a little differently.
+        await self.add(f"Apples, 7 {when}", fold=True, tags=("fruit", "round"))
         first = await self.add("the harbour is closed", session="s", idempotency_key=f"k{when}")
         await self.add("the harbour is closed", session="s", idempotency_key=f"k{when}")
         await self.add("the harbour is closed", session="s", tags=("sea",))
         await self.add("harbour closed", session="s", fold=True, tags=("port",))
+        await self.add(f"the apples 7 {when}", fold=True, tags=("port",))  # of a block
         second = await self.add("why is that", session="s", links=(("asks", first),))
         await self.add("the harbour is open", session="s", replaces=first, reason="it is June")
         brief = await self.add("brief", namespace="self/work", expires=NOW + 10)

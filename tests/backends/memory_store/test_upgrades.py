@@ -4,15 +4,25 @@ from pathlib import Path
 
 import apsw
 import numpy as np
+from numpy.typing import NDArray
 
 from backends.database import Component, open_database
-from backends.memory_store.schema import VERSION_1
+from backends.memory_store.entries import LOOSE_ROWS, describe, entry_of
+from backends.memory_store.schema import VERSION_1, VERSION_2
 from backends.memory_store.texts import content_hash
+from backends.memory_store.vectors import quantise
+from backends.messages import MemoryDraft
 from tests.backends.memory_store.embedders import WordEmbedder
-from tests.backends.memory_store.stores import NOW, found, open_store
+from tests.backends.memory_store.stores import NOW, found, open_store, place
 from tests.marks import asyncio_only
 
 ROWS = 600  # more than one block and some loose entries
+
+_PLACES = """
+INSERT INTO space(owner) VALUES('ada');
+INSERT INTO namespace(space, name) VALUES(1, 'self');
+INSERT INTO embedder(name) VALUES('words')
+"""
 
 
 @asyncio_only
@@ -21,9 +31,7 @@ async def test_memories_of_version_1_are_found_as_before(tmp_path: Path) -> None
     vectors = await WordEmbedder().embed(contents)
 
     def fill(connection: apsw.Connection) -> None:
-        connection.execute("INSERT INTO space(owner) VALUES('ada')")
-        connection.execute("INSERT INTO namespace(space, name) VALUES(1, 'self')")
-        connection.execute("INSERT INTO embedder(name) VALUES('words')")
+        connection.execute(_PLACES)
         for number, (content, vector) in enumerate(zip(contents, vectors, strict=True), 1):
             insert(connection, 1 << 32 | number, content, vector)
         # The first was replaced by the second.
@@ -43,6 +51,58 @@ async def test_memories_of_version_1_are_found_as_before(tmp_path: Path) -> None
         assert await opened.store.reembed() == 1
         assert contents[7] in await found(opened.store, "apples", mode="vector", k=1000)
         assert await opened.problems() == []
+
+
+@asyncio_only
+async def test_entries_that_stood_alone_in_version_2_are_found_as_before(tmp_path: Path) -> None:
+    contents = [*(f"pears number {number}" for number in range(LOOSE_ROWS - 2)), "?!"]
+    vectors = await WordEmbedder().embed(contents)
+
+    def fill(connection: apsw.Connection) -> None:
+        connection.execute(_PLACES)
+        for number, (content, vector) in enumerate(zip(contents, vectors, strict=True), 1):
+            insert_2(connection, 1 << 32 | number, content, vector)
+
+    component = Component("memory_store", (VERSION_1, VERSION_2, _END_OF_VERSION_2))
+    async with open_database(tmp_path / "memory.db", [component]) as database:
+        await database.write(fill)
+        version = "UPDATE component SET version = 2"
+        await database.write(lambda connection: connection.execute(version))
+    async with open_store(tmp_path) as opened:
+        for mode in ("keyword", "vector", "hybrid"):
+            hits = await found(opened.store, "number 9 pears", mode=mode, k=1000)
+            assert hits[0] == "pears number 9"
+            unseen = {contents[7]} if mode == "vector" else set[str]()
+            assert set(hits) == {*contents[:-1]} - unseen
+        # The one without a vector, not the one whose text has nothing to embed.
+        assert await opened.store.reembed() == 1
+        assert contents[7] in await found(opened.store, "pears", mode="vector", k=1000)
+        for number in range(LOOSE_ROWS):  # which packs them
+            await opened.store.add(MemoryDraft(content=f"plums number {number}"), place())
+        hits = await found(opened.store, "number 9 pears", mode="vector", k=1000)
+        assert hits[0] == "pears number 9"
+        assert await opened.problems() == []
+
+
+# What the code of that version did behind its statements.
+_END_OF_VERSION_2 = "DROP TABLE entry_1; DROP TABLE tag; DROP TABLE fts; DROP TABLE leaving"
+
+
+def insert_2(
+    connection: apsw.Connection, memory: int, content: str, vector: NDArray[np.float32]
+) -> None:
+    connection.execute(
+        "INSERT INTO memory(id, public, namespace, kind, content, tags, source, created, hash,"
+        " size) VALUES(?, ?, 1, 'fact', ?, '[]', '{}', ?, ?, ?)",
+        (memory, f"m{memory}", content, NOW, content_hash(content, "fact", None), len(content)),
+    )
+    described = describe(connection, memory)
+    assert described is not None
+    stored = None if content.endswith(" 7") else quantise(vector)
+    *entry, components = entry_of(connection, described, before=0, embedder=1, vector=stored)
+    connection.execute("INSERT INTO entry VALUES(?, ?, ?, ?, ?)", entry)
+    if components:
+        connection.execute("INSERT INTO vector VALUES(?, ?)", (memory, components))
 
 
 def insert(connection: apsw.Connection, memory: int, content: str, vector: np.ndarray) -> None:
