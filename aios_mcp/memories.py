@@ -5,6 +5,7 @@ Part of the composition root, like `app`.
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import NamedTuple
 
 import anyio
@@ -13,7 +14,8 @@ from aios_mcp.config import Config, ConfigError, resolve_secret
 from aios_mcp.config.memory_parts import MemoryPart
 from aios_mcp.directories import Directories
 from aios_mcp.kernel import Agents, Kernel
-from aios_mcp.kernel.extraction import Extraction, ExtractionRules
+from aios_mcp.kernel.extraction import Extraction
+from aios_mcp.kernel.extraction_rules import ExtractionRules
 from aios_mcp.kernel.working_memory import WorkingMemory
 from backends.database import Database
 from backends.journal import JOURNAL
@@ -48,7 +50,14 @@ async def open_memories(
         return _quota(config, owner)
 
     if config.memory.url is None:
-        own = SqliteMemoryStore(database, embedder, now=now, new_id=new_id, quota=quota)
+        own = SqliteMemoryStore(
+            database,
+            embedder,
+            now=now,
+            new_id=new_id,
+            quota=quota,
+            cache_bytes=config.memory.cache_mb << 20,
+        )
         await stack.enter_async_context(keep_in_order(own, every_seconds=_UPKEEP_SECONDS))
         return own
     password = _password(config.memory, directories)
@@ -71,18 +80,15 @@ async def open_memories(
 class SessionParts(NamedTuple):
     """What the kernel does with sessions; no extraction where no agent asks for it."""
 
+    store: SqliteSessions
     working: WorkingMemory
     extraction: Extraction | None
 
 
-async def open_session_parts(
+def session_parts(
     config: Config, database: Database, agents: Agents, *, now: Callable[[], float]
 ) -> SessionParts:
-    """Open what keeps the last exchanges of sessions, without those kept long enough.
-
-    Raises:
-        StoreError: They could not be deleted.
-    """
+    """Make what keeps the last exchanges of sessions."""
     part, extract = config.memory.sessions, config.memory.extract
     sessions = SqliteSessions(
         database,
@@ -91,12 +97,11 @@ async def open_session_parts(
         per_agent=part.max_in_all,
         keep_seconds=part.hours * 3600,
     )
-    await sessions.purge()
     working = WorkingMemory(
         sessions, now=now, extracts=extract.agents, seconds=config.limits.memory_seconds
     )
     if not extract.agents:
-        return SessionParts(working, None)
+        return SessionParts(sessions, working, None)
     rules = ExtractionRules(
         agents=extract.agents,
         model=extract.model,
@@ -107,17 +112,16 @@ async def open_session_parts(
         max_tokens=extract.max_tokens,
         prompt_tokens=extract.prompt_tokens,
     )
-    return SessionParts(working, Extraction(sessions, agents, rules))
+    return SessionParts(sessions, working, Extraction(sessions, agents, rules))
 
 
 @asynccontextmanager
-async def extracting(work: Extraction | None, kernel: Kernel) -> AsyncGenerator[None]:
-    """Extract memories for the length of the block."""
-    if work is None:
-        yield
-        return
+async def keep_sessions(parts: SessionParts, kernel: Kernel) -> AsyncGenerator[None]:
+    """Purge sessions and extract memories from them for the length of the block."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(work.run, kernel)
+        tasks.start_soon(partial(parts.store.keep_short, every_seconds=_UPKEEP_SECONDS))
+        if parts.extraction is not None:
+            tasks.start_soon(parts.extraction.run, kernel)
         yield
         tasks.cancel_scope.cancel()
 

@@ -93,7 +93,12 @@ class ListMemories:
         del reason
         if selection == Selection():
             return 0
-        query = MemoryQuery(kinds=selection.kinds, tags=selection.tags, until=selection.until)
+        query = MemoryQuery(
+            kinds=selection.kinds,
+            tags=selection.tags,
+            until=selection.until,
+            session=selection.session,
+        )
         chosen = [
             each
             for each in self._memories.values()

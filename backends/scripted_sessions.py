@@ -53,6 +53,14 @@ class ListSessions:
         own = [each.exchange for each in self._current() if each.exchange.agent == agent]
         return tuple([each for each in own if each.session == session][-most:])
 
+    async def forget(self, agent: str, session: str, /, *, until: float | None = None) -> int:
+        """Delete a session's exchanges, those in the backlog too; returns how many."""
+        await anyio.lowlevel.checkpoint()
+        kept = [each for each in self._kept if not _is_of(each.exchange, agent, session, until)]
+        count = len(self._kept) - len(kept)
+        self._kept = kept
+        return count
+
     async def take(self, *, least: int, idle_seconds: float) -> tuple[Exchange, ...]:
         """Take what waits in one session, oldest first."""
         await anyio.lowlevel.checkpoint()
@@ -84,6 +92,11 @@ class ListSessions:
             if each.exchange in exchanges:
                 each.due = None
 
+    async def holds(self, exchanges: Sequence[Exchange], /) -> bool:
+        """Whether all of the exchanges are still there."""
+        await anyio.lowlevel.checkpoint()
+        return {each.no for each in exchanges} <= {each.exchange.no for each in self._kept}
+
     async def waiting(self, agent: str, /) -> int:
         """Count the exchanges of an agent that wait to be taken."""
         await anyio.lowlevel.checkpoint()
@@ -93,3 +106,8 @@ class ListSessions:
     def _current(self) -> list[_Kept]:
         oldest = self._now() - self._keep_seconds
         return [each for each in self._kept if each.exchange.at > oldest]
+
+
+def _is_of(exchange: Exchange, agent: str, session: str, until: float | None) -> bool:
+    is_early = until is None or exchange.at < until
+    return (exchange.agent, exchange.session) == (agent, session) and is_early

@@ -8,12 +8,14 @@ from aios_mcp.app import App, open_kernel
 from aios_mcp.config import load_config
 from aios_mcp.kernel.calls import (
     ExtractionReport,
+    ForgetCall,
+    Forgotten,
     GenerateCall,
     Generation,
     MemoryInjection,
     SearchCall,
 )
-from backends.messages import GenerateRequest, MemoryQuery, Message, Piece
+from backends.messages import GenerateRequest, MemoryQuery, Message, Piece, Selection
 from tests.marks import asyncio_only
 
 _FILE = """
@@ -67,3 +69,23 @@ async def test_a_session_outlives_the_kernel_and_becomes_a_memory(tmp_path: Path
             assert done.stored == len(hits)
             for hit in hits:
                 assert hit.source["extracted_from"] == [first.request_id, second.request_id]
+
+
+@asyncio_only
+async def test_a_forgotten_session_leaves_no_word_in_the_data_directory(tmp_path: Path) -> None:
+    file = tmp_path / "aios.toml"
+    file.write_text('[kernel]\ndata_dir = "data"\ncache_dir = "cache"\n')
+    with anyio.fail_after(120):
+        async with open_kernel(load_config(file).config, tmp_path) as app:
+            await say(app, "Keep the zebracode to yourself.")
+            data = tmp_path / "data"
+            assert b"zebracode" in content_of(data)
+            call = ForgetCall(selection=Selection(session="s"))
+            gone = await app.kernel.forget_memory(app.agents.get("local"), call)
+            assert gone == Forgotten(memories=0, exchanges=1)
+            assert b"zebracode" not in content_of(data)
+            assert (await say(app, "Hello.")).turns == ()
+
+
+def content_of(directory: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in directory.rglob("*") if path.is_file())

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import jsonschema
+from referencing import Registry
 
 from aios_mcp.errors import InvalidArgumentError
 from backends.messages import JsonObject, MemoryDraft
 
 _MOST_PROBLEMS = 5
+_NO_OTHERS: Registry[Any] = Registry()
 
 
 class Kinds:
@@ -16,7 +18,8 @@ class Kinds:
 
     def __init__(self, schemas: Mapping[str, JsonObject] | None = None) -> None:
         self._validators = {
-            kind: jsonschema.Draft202012Validator(schema)
+            # A registry of its own holds nothing: what a schema names elsewhere is not fetched.
+            kind: jsonschema.Draft202012Validator(schema, registry=_NO_OTHERS)
             for kind, schema in (schemas or {}).items()
         }
 

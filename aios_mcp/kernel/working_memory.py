@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from aios_mcp.kernel.agents import Agent
-from aios_mcp.kernel.calls import GenerateCall, Generation
+from aios_mcp.kernel.calls import ForgetCall, GenerateCall, Generation
 from aios_mcp.kernel.capabilities import SELF, covers
 from aios_mcp.kernel.deadlines import deadline
 from aios_mcp.kernel.estimates import likely_tokens
@@ -97,7 +97,7 @@ class WorkingMemory:
         asked = [each.text for each in call.request.messages if each.role == "user" and each.text]
         if not (is_wanted and asked and answer.text.strip() and not answer.calls):
             return
-        if not any(covers(pattern, SELF) for pattern in agent.grants.write):
+        if not _may_write(agent):
             return
         exchange = Exchange(
             agent=agent.name,
@@ -111,6 +111,25 @@ class WorkingMemory:
             await self._sessions.keep(exchange, extract=extract)
         except StoreError:
             logger.warning("exchange not kept", extra={"request_id": answer.request_id})
+
+    async def forget(self, agent: Agent, call: ForgetCall) -> int:
+        """Forget what was said in a session; returns how many exchanges.
+
+        Exchanges have neither kinds nor tags, so a filter by these leaves them.
+
+        Raises:
+            StoreError: The database could not be written.
+        """
+        chosen, namespace = call.selection, call.namespace or SELF
+        if self._sessions is None or not chosen.session or chosen.kinds or chosen.tags:
+            return 0
+        if not (covers(namespace, SELF) and _may_write(agent)):
+            return 0
+        return await self._sessions.forget(agent.name, chosen.session, until=chosen.until)
+
+
+def _may_write(agent: Agent) -> bool:
+    return any(covers(pattern, SELF) for pattern in agent.grants.write)
 
 
 def _messages(exchange: Exchange) -> tuple[Message, Message]:

@@ -7,12 +7,13 @@ each entity becomes a memory, each relation a link between two.
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import cast
 
 from aios_mcp.transfers.lines import BadLineError, Incoming
-from backends.messages import MemoryDraft
+from backends.messages import FIRST_MOMENT, LAST_MOMENT, MemoryDraft
 
 _TEXT_KEYS = ("memory", "content", "text", "data")
 _OWNERS = ("user_id", "agent_id", "app_id", "run_id", "actor_id")
@@ -149,15 +150,16 @@ def _object(value: object) -> Mapping[str, object]:
 
 def _moment(value: object) -> float | None:
     """Read a time as mem0 writes it: ISO 8601, or Unix seconds; None where it is neither."""
+    seconds: float | None = None
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, str):
+        seconds = value
+    elif isinstance(value, str):
+        with suppress(ValueError):
+            moment = datetime.fromisoformat(value)
+            seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if seconds is None or not FIRST_MOMENT <= seconds <= LAST_MOMENT:
         return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return float(seconds)
 
 
 def _made(entry: Entry) -> float:

@@ -8,7 +8,7 @@ from typing import Annotated, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aios_mcp.config.part import NAMESPACE
-from backends.messages import MemoryDraft, MemoryRecord
+from backends.messages import FIRST_MOMENT, LAST_MOMENT, MemoryDraft, MemoryRecord
 
 FORMAT = "aios-mcp memories"
 VERSION = 1
@@ -17,7 +17,7 @@ VERSION = 1
 _LINE_ENDS = str.maketrans({each: f"\\u{ord(each):04x}" for each in "\x85\u2028\u2029"})
 
 Text = Annotated[str, Field(min_length=1, max_length=1 << 20)]
-Seconds = Annotated[float, Field(allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=FIRST_MOMENT, le=LAST_MOMENT)]
 
 
 class BadLineError(Exception):

@@ -1,18 +1,24 @@
 """The session store: `backends.protocols.Sessions` and `Backlog` on the kernel's database."""
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import anyio
+import anyio.to_thread
 import apsw
 
-from backends.database import Database, fetch, fetch_one
+from backends.database import Database, fetch, fetch_one, scrub
+from backends.errors import StoreError
 from backends.messages import Exchange
 from backends.text import well_formed
 
 _MOST_CHARACTERS = 16_384
 _TRIES: Final = 3
 _TAKEN_SECONDS: Final = 600.0
+
+logger = logging.getLogger(__name__)
 
 
 class SqliteSessions:
@@ -73,6 +79,19 @@ class SqliteSessions:
         rows = await self._database.read(lambda connection: fetch(connection, _LAST, values))
         return tuple(_exchange(row) for row in reversed(rows))
 
+    async def forget(self, agent: str, session: str, /, *, until: float | None = None) -> int:
+        """Delete a session's exchanges, those in the backlog too; returns how many."""
+        values = (well_formed(agent), well_formed(session), until)
+
+        def work(connection: apsw.Connection) -> int:
+            connection.execute(_FORGET, values)
+            return connection.changes()
+
+        count = await self._database.write(work)
+        if count:
+            await self._scrub()
+        return count
+
     async def take(self, *, least: int, idle_seconds: float) -> tuple[Exchange, ...]:
         """Take what waits in one session, oldest first, so that nobody else takes it for a while.
 
@@ -110,6 +129,12 @@ class SqliteSessions:
         values = (_numbers(exchanges),)
         await self._database.write(lambda connection: connection.execute(_SETTLE, values))
 
+    async def holds(self, exchanges: Sequence[Exchange], /) -> bool:
+        """Whether all of the exchanges are still there, and none was forgotten meanwhile."""
+        values = (_numbers(exchanges),)
+        row = await self._database.read(lambda connection: fetch_one(connection, _HELD, values))
+        return row == (len(exchanges),)
+
     async def waiting(self, agent: str, /) -> int:
         """Count the exchanges of an agent that wait to be taken."""
         values = (well_formed(agent), _TRIES, self._oldest())
@@ -117,9 +142,23 @@ class SqliteSessions:
         return 0 if row is None else int(row[0])
 
     async def purge(self) -> None:
-        """Delete what was kept long enough; `keep` does so too."""
+        """Delete what was kept long enough, as `keep` does; nothing deleted stays on disk then."""
         values = (self._oldest(),)
         await self._database.write(lambda connection: connection.execute(_PURGE, values))
+        await self._scrub()
+
+    async def keep_short(self, *, every_seconds: float) -> None:
+        """Purge now and from time to time, until it is cancelled."""
+        while True:
+            try:
+                await self.purge()
+            except StoreError:
+                logger.warning("sessions not purged; tried again later", exc_info=True)
+            await anyio.sleep(every_seconds)
+
+    async def _scrub(self) -> None:
+        if not await anyio.to_thread.run_sync(scrub, self._database.path):
+            logger.info("deleted exchanges wait in the log")
 
     def _oldest(self) -> float:
         return self._now() - self._keep_seconds
@@ -166,6 +205,12 @@ DELETE FROM exchange WHERE agent = ?1 AND no <= (
     SELECT no FROM exchange WHERE agent = ?1 ORDER BY no DESC LIMIT 1 OFFSET ?2
 )
 """
+
+_FORGET = """
+DELETE FROM exchange WHERE agent = ?1 AND session = ?2 AND (?3 IS NULL OR at < ?3)
+"""
+
+_HELD = "SELECT count(*) FROM exchange WHERE no IN (SELECT value FROM json_each(?))"
 
 _FIELDS = "no, agent, session, request, asked, answered, at"
 

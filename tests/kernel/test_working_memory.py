@@ -1,12 +1,20 @@
 """The last exchanges of a session in front of the next prompt."""
 
 import itertools
+from typing import Any
 
 import pytest
 
 from aios_mcp.errors import NotPermittedError
 from aios_mcp.kernel import Agent, Grants, Kernel
-from aios_mcp.kernel.calls import AddCall, GenerateCall, Generation, MemoryInjection
+from aios_mcp.kernel.calls import (
+    AddCall,
+    ForgetCall,
+    Forgotten,
+    GenerateCall,
+    Generation,
+    MemoryInjection,
+)
 from aios_mcp.kernel.working_memory import WorkingMemory
 from backends.errors import StoreError
 from backends.messages import (
@@ -16,6 +24,7 @@ from backends.messages import (
     GenerateRequest,
     MemoryDraft,
     Message,
+    Selection,
 )
 from backends.protocols import Emit, LLMCore, Sessions, Turn
 from backends.scripted import EchoCore
@@ -35,6 +44,9 @@ class FullSessions:
 
     async def last(self, agent: str, session: str, most: int, /) -> tuple[Exchange, ...]:
         return ()
+
+    async def forget(self, agent: str, session: str, /, *, until: float | None = None) -> int:
+        return 0
 
 
 class Attentive:
@@ -137,6 +149,47 @@ async def test_a_token_without_rights_to_self_neither_recalls_nor_leaves_anythin
     mute = agent(grants=Grants(tiers=tiers, read=("self/*",)))
     assert len((await say(kernel, "not kept", mute)).turns) == 1
     assert len((await say(kernel, "hello")).turns) == 1
+
+
+async def forget(
+    kernel: Kernel, *, caller: Agent | None = None, namespace: str | None = None, **fields: Any
+) -> Forgotten:
+    call = ForgetCall(selection=Selection(**fields), namespace=namespace)
+    return await kernel.forget_memory(caller or agent(), call)
+
+
+async def test_a_session_is_forgotten_with_its_memories() -> None:
+    kernel = kernel_with(Attentive())
+    for session in ("s", "other"):
+        for text in ("one", "two"):
+            await say(kernel, text, session=session)
+    await say(kernel, "one", agent("ben"))
+    for namespace in ("self", "self/work", "shared"):
+        draft = MemoryDraft(content=f"tea {namespace}", session="s")
+        await kernel.add_memory(agent(), AddCall(draft=draft, namespace=namespace))
+    assert await forget(kernel, session="s") == Forgotten(memories=2, exchanges=2)
+    assert await forget(kernel, session="s") == Forgotten(memories=0, exchanges=0)
+    assert (await say(kernel, "hello")).turns == ()
+    assert len((await say(kernel, "hello", session="other")).turns) == 2
+    assert len((await say(kernel, "hello", agent("ben"))).turns) == 1
+    # In common ground a session of that name may be another's, so it has to be named.
+    in_common = await forget(kernel, session="s", namespace="shared")
+    assert in_common == Forgotten(memories=1, exchanges=0)
+
+
+async def test_exchanges_stay_where_a_filter_does_not_mean_them_or_the_agent_may_not() -> None:
+    kernel = kernel_with(Attentive())
+    await say(kernel, "one")
+    mute = agent(grants=Grants(read=("self/*",), write=("self/work", "shared")))
+    for gone in (
+        await forget(kernel, tags=("s",)),
+        await forget(kernel, session="s", kinds=("fact",)),
+        await forget(kernel, session="s", until=NOW),
+        await forget(kernel, session="s", namespace="self/work"),
+        await forget(kernel, session="s", caller=mute),
+    ):
+        assert gone == Forgotten(memories=0, exchanges=0)
+    assert (await forget(kernel, session="s", until=NOW + 1)).exchanges == 1
 
 
 async def test_an_answer_that_cannot_be_kept_is_still_an_answer() -> None:

@@ -76,6 +76,15 @@ def test_every_form_of_mem0_is_read_oldest_first(text: str) -> None:
     assert draft.source == {"imported": "mem0", "id": "892db2ae", "user_id": "u1", "run_id": "r7"}
 
 
+@pytest.mark.parametrize(
+    "moment", ["1e999", "NaN", "9" * 400, '"0001-01-01T00:00:00+23:00"', '"soon"', "true", "null"]
+)
+def test_a_time_that_is_none_is_left_out(moment: str) -> None:
+    [(_, entry)] = read_file(f'[{{"memory": "Has a cat", "created_at": {moment}}}]', "mem0")
+    assert isinstance(entry, Incoming)
+    assert entry.draft.created is None
+
+
 def test_a_mem0_entry_without_text_is_named() -> None:
     [(number, entry)] = read_file('[{"id": "1", "memory": " "}]', "mem0")
     assert number == 1

@@ -171,6 +171,8 @@ async def test_all_can_be_put_into_one_namespace(tmp_path: Path) -> None:
         ('{"id": "1", "namespace": "self", "content": "a", "size": 1}', "size: Extra"),
         ('{"id": "1", "namespace": "../x y", "content": "a"}', "namespace: "),
         ('{"id": "1", "namespace": "self", "content": "a", "importance": 7}', "importance: "),
+        ('{"id": "1", "namespace": "self", "content": "a", "created": 1e18}', "created: "),
+        ('{"id": "1", "namespace": "self", "content": "a", "expires": NaN}', "expires: "),
         (
             '{"id": "1", "namespace": "self", "content": "a", "links": [["of", "9"]]}',
             "link to '9' left out",
