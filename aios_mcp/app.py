@@ -18,6 +18,7 @@ from aios_mcp.config.part import per_minute
 from aios_mcp.directories import Directories, absolute
 from aios_mcp.kernel import Agent, Agents, Allowance, ArgumentRule, Grants, Kernel
 from aios_mcp.kernel.cores import FREE, Core, Cores, Price
+from aios_mcp.kernel.errands import Errands
 from aios_mcp.kernel.gate import Gate
 from aios_mcp.kernel.kernel import Waits
 from aios_mcp.kernel.kinds import Kinds
@@ -84,6 +85,7 @@ async def open_kernel(config: Config, base: Path | None = None) -> AsyncGenerato
         )
         journal = SqliteJournal(database, now=_wall_clock)
         await journal.recover()
+        stack.callback(journal.settle_late)
         token_key = load_or_create_key(directories.data)
         agents = _agents(config, directories, token_key)
         sessions = session_parts(config, database, agents, now=_wall_clock)
@@ -121,6 +123,7 @@ async def open_kernel(config: Config, base: Path | None = None) -> AsyncGenerato
             router=Router(prefer=config.router.prefer, spill_seconds=config.router.spill_seconds),
             working=sessions.working,
             extraction=sessions.extraction,
+            errands=Errands([name for name, part in config.servers.items() if part.calls_back]),
         )
         await stack.enter_async_context(keep_sessions(sessions, kernel))
         yield App(

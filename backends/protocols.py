@@ -4,7 +4,8 @@ Each has a production adapter, a scripted one in `backends.scripted`, and one co
 over all of them in `tests/contracts/`.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -172,6 +173,19 @@ class Sessions(Protocol):
         """
         ...
 
+    async def forget(self, agent: str, session: str, /, *, until: float | None = None) -> int:
+        """Delete a session's exchanges, those in the backlog too; returns how many.
+
+        Args:
+            agent: Whose session it is.
+            session: Its name.
+            until: Only those before, in Unix seconds.
+
+        Raises:
+            StoreError: It could not be written; nothing was.
+        """
+        ...
+
 
 class Backlog(Protocol):
     """Exchanges from which memories are still to be extracted. All of it may raise `StoreError`."""
@@ -195,6 +209,10 @@ class Backlog(Protocol):
         """Let exchanges not be taken any more."""
         ...
 
+    async def holds(self, exchanges: Sequence[Exchange], /) -> bool:
+        """Whether all of the exchanges are still there, and none was forgotten meanwhile."""
+        ...
+
     async def waiting(self, agent: str, /) -> int:
         """Count the exchanges of an agent that wait to be taken."""
         ...
@@ -212,9 +230,15 @@ class ToolServer(Protocol):
         ...
 
     async def call(
-        self, name: str, arguments: JsonObject, on_progress: OnProgress, /
+        self, name: str, arguments: JsonObject, on_progress: OnProgress, errand: str = "", /
     ) -> ToolResult:
         """Run one tool. Cancelling the call cancels it downstream.
+
+        Args:
+            name: The tool's.
+            arguments: What it is called with.
+            on_progress: Told how it goes.
+            errand: Told to the server under `ERRAND_KEY`, unless it is "".
 
         Raises:
             ToolServerError: The server could not be reached; a tool's own failure is a result.
@@ -230,7 +254,7 @@ class Journal(Protocol):
     """Audit trail and ledger, durable together.
 
     What is to be written is written although its caller is cancelled: who waits for it waits on,
-    and learns what became of it.
+    and learns what became of it. Who reads finds all that was asked for before.
     """
 
     async def open_call(
@@ -255,7 +279,16 @@ class Journal(Protocol):
         ...
 
     async def close_call(self, closed: CallClosed, /) -> None:
-        """Replace the holds by what was used and record the outcome, in one transaction."""
+        """Replace the holds by what was used and record the outcome, in one transaction.
+
+        Durable when it returns only for a call with an idempotency key, whose answer stands from
+        then on. Until it is durable the call counts with its holds. What cannot be written is
+        logged, and tried again with the next call.
+        """
+        ...
+
+    def unsettled(self, agent: str, /) -> int:
+        """Count the agent's calls whose end could not be written yet."""
         ...
 
     async def refuse_call(self, opened: CallOpened, outcome: str, /) -> None:
@@ -264,6 +297,10 @@ class Journal(Protocol):
 
     async def balance(self, account: str, period: str, unit: Unit, /) -> Balance:
         """Read one account."""
+        ...
+
+    async def spent(self, accounts: Collection[str], period: str, /) -> Counter[tuple[str, Unit]]:
+        """Count the units of each account that were spent in a period; 0 where nothing was."""
         ...
 
     async def records(

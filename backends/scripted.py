@@ -1,6 +1,7 @@
 """Deterministic backends that pass the contract tests: for tests, benchmarks and examples."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 import anyio
 import anyio.lowlevel
@@ -81,9 +82,10 @@ class EchoTools:
         )
 
     async def call(
-        self, name: str, arguments: JsonObject, on_progress: OnProgress, /
+        self, name: str, arguments: JsonObject, on_progress: OnProgress, errand: str = "", /
     ) -> ToolResult:
         """Run one of them."""
+        del errand
         await anyio.lowlevel.checkpoint()
         if name == "echo":
             return ToolResult(content=({"type": "text", "text": str(arguments.get("text", ""))},))
@@ -145,6 +147,11 @@ class ListJournal:
                     self._once[key] = (digest, request_id, closed.answer)
         self._finish(closed)
 
+    def unsettled(self, agent: str, /) -> int:
+        """Count none: all is written at once."""
+        del agent
+        return 0
+
     async def refuse_call(self, opened: CallOpened, outcome: str, /) -> None:
         """Record a call that was not let in."""
         await anyio.lowlevel.cancel_shielded_checkpoint()
@@ -154,6 +161,17 @@ class ListJournal:
         """Read one account."""
         await anyio.lowlevel.checkpoint()
         return self._balances.get((account, period, unit), Balance(spent=0, held=0))
+
+    async def spent(self, accounts: Collection[str], period: str, /) -> Counter[tuple[str, Unit]]:
+        """Count what was spent."""
+        await anyio.lowlevel.checkpoint()
+        return Counter(
+            {
+                (account, unit): balance.spent
+                for (account, when, unit), balance in self._balances.items()
+                if account in accounts and when == period
+            }
+        )
 
     async def records(
         self, *, agent: str | None = None, request_id: str | None = None, limit: int = 100

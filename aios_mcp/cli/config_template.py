@@ -55,4 +55,6 @@ gpu_layers = 0                                 # -1 is all; needs a GPU build, s
 # [servers.remote]
 # url = "https://tools.example.com/mcp"
 # headers = { Authorization = "env:REMOTE_TOOLS_AUTHORIZATION" }
+# calls_back = true                            # it is a client of this kernel too: what it asks for
+                                               # a call goes ahead as that call would
 """

@@ -56,11 +56,17 @@ async def _search(kernel: Kernel, agent: Agent, args: argparse.Namespace) -> int
 
 
 async def _forget(kernel: Kernel, agent: Agent, args: argparse.Namespace) -> int:
-    selection = Selection(ids=tuple(args.ids), kinds=tuple(args.kind), tags=tuple(args.tag))
+    selection = Selection(
+        ids=tuple(args.ids),
+        kinds=tuple(args.kind),
+        tags=tuple(args.tag),
+        session=args.session or None,
+    )
     call = ForgetCall(selection=selection, namespace=args.namespace, reason=args.reason)
-    count = await patiently(lambda: kernel.forget_memory(agent, call))
-    print(f"forgot {count}")
-    return 0 if count else 1
+    gone = await patiently(lambda: kernel.forget_memory(agent, call))
+    exchanges = f", and {gone.exchanges} exchanges" if gone.exchanges else ""
+    print(f"forgot {gone.memories}{exchanges}")
+    return 0 if gone.memories or gone.exchanges else 1
 
 
 async def _count(kernel: Kernel, agent: Agent, args: argparse.Namespace) -> int:

@@ -349,12 +349,14 @@ def _add_looks(verbs: Commands) -> None:
     forget = _add_memory_verb(
         verbs,
         "forget",
-        "forget memories by id, or by kind and tags; this cannot be undone",
+        "forget memories by id, or by kind, tags and session; this cannot be undone",
         "  aios-mcp memory forget ID ID --reason wrong\n"
-        "  aios-mcp memory forget --kind document --tag draft",
+        "  aios-mcp memory forget --kind document --tag draft\n"
+        "  aios-mcp memory forget --session standup      what was said in it, too",
     )
     forget.add_argument("ids", nargs="*", metavar="ID")
     forget.add_argument("--tag", action="append", default=[])
+    forget.add_argument("--session", default="")
     forget.add_argument("--reason", default="", help="kept on record")
     for verb in (search, forget):
         verb.add_argument("--kind", action="append", default=[])

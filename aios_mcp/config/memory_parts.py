@@ -1,10 +1,14 @@
 """The tables of the configuration file that are about memories."""
 
 import json
-from typing import Self
+from collections.abc import Iterator
+from typing import Any, Self, cast
 
 import jsonschema
 from pydantic import Field, model_validator
+from referencing import Registry, Resource
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
 from aios_mcp.config.part import POSTGRES, Name, Namespace, Part, Rate, SecretRef
 
@@ -22,12 +26,33 @@ class KindPart(Part):
             jsonschema.Draft202012Validator.check_schema(self.json_schema())
         except jsonschema.SchemaError as exc:
             raise ValueError(f"data_schema is not a JSON Schema: {exc.message}") from exc
+        schema: Resource[Any] = DRAFT202012.create_resource(self.json_schema())
+        resolver = cast("Any", Registry)().with_resource("", schema).resolver()
+        for ref in _references(schema.contents):
+            try:
+                resolver.lookup(ref)
+            except Unresolvable as exc:
+                raise ValueError(
+                    f"data_schema refers to {ref!r}, which it does not hold; put it under $defs,"
+                    " and refer to it as #/$defs/NAME"
+                ) from exc
         return self
 
     def json_schema(self) -> dict[str, object]:
         """Give the schema with its arrays as lists; the file's are tuples here."""
         schema: dict[str, object] = json.loads(json.dumps(self.data_schema))
         return schema
+
+
+def _references(part: object) -> Iterator[str]:
+    if isinstance(part, dict):
+        for name, value in cast("dict[str, object]", part).items():
+            if name == "$ref" and isinstance(value, str):
+                yield value
+            yield from _references(value)
+    elif isinstance(part, list):
+        for value in cast("list[object]", part):
+            yield from _references(value)
 
 
 class SessionsPart(Part):
@@ -92,6 +117,12 @@ class MemoryPart(Part):
         default=None, description="For url, as env:VARIABLE or file:PATH"
     )
     connections: int = Field(default=8, ge=1, le=64, description="For url: open at once")
+    cache_mb: int = Field(
+        default=128,
+        ge=0,
+        le=1_000_000,
+        description="Without url: most of the index that searches keep in memory",
+    )
     sessions: SessionsPart = Field(default_factory=SessionsPart)
     extract: ExtractPart = Field(default_factory=ExtractPart)
 

@@ -191,6 +191,11 @@ class ServerPart(Part):
     concurrency: int = Field(default=16, ge=1, le=1024, description="Calls at work at once")
     connect_seconds: float = Field(default=20.0, gt=0, le=600)
     max_result_bytes: int = Field(default=1024 * 1024, ge=1024, le=256 * 1024 * 1024)
+    calls_back: bool = Field(
+        default=False,
+        description="It is a client of this kernel itself: what it asks while it runs a tool, with"
+        " the aios-mcp/errand of the call's _meta in its own, is as urgent as that call",
+    )
     expose: tuple[str, ...] = Field(
         default=("*",), description="Patterns of its tools that passthrough publishes"
     )

@@ -42,12 +42,14 @@ class Agent:
     Attributes:
         superior: The agent whose sub-agent it is: what this one uses counts towards both budgets,
             and the two have one share of the slots.
+        errand: The token of the errand that it calls for, as it says itself; see `errands`.
     """
 
     name: str
     grants: Grants = field(default_factory=Grants)
     allowance: Allowance = field(default_factory=Allowance)
     superior: "Agent | None" = None
+    errand: str = field(default="", repr=False)
 
     @property
     def top(self) -> str:

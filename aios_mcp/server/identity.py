@@ -1,12 +1,18 @@
-"""Who is calling. The connection says it, never an argument and never the client's own name."""
+"""Who is calling. The connection says it, never an argument and never the client's own name.
 
-from typing import Any
+On whose behalf it calls is what the request says; that gives no right.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
 
 from mcp.server.context import ServerRequestContext
 from starlette.requests import Request
 
 from aios_mcp.errors import NotPermittedError
 from aios_mcp.kernel import Agent, Agents
+from backends.messages import ERRAND_KEY
 
 AGENT_KEY = "aios.agent"
 """Where the HTTP side puts the authenticated `Agent`: a key of the request's ASGI scope."""
@@ -26,8 +32,10 @@ def agent_of(ctx: ServerRequestContext[Any, Any], agents: Agents, default_agent:
     """
     request: object = ctx.request
     if not isinstance(request, Request):
-        return agents.get(default_agent)
-    agent: object = request.scope.get(AGENT_KEY)
+        agent: object = agents.get(default_agent)
+    else:
+        agent = request.scope.get(AGENT_KEY)
     if not isinstance(agent, Agent):
         raise NotPermittedError("the request carries no credential", rule="identity")
-    return agent
+    errand = cast("Mapping[str, object]", ctx.meta or {}).get(ERRAND_KEY)
+    return replace(agent, errand=errand) if isinstance(errand, str) else agent

@@ -17,6 +17,8 @@ from backends.messages.llm import (
     Usage,
 )
 from backends.messages.memory import (
+    FIRST_MOMENT,
+    LAST_MOMENT,
     Added,
     Hit,
     MemoryCounts,
@@ -29,9 +31,19 @@ from backends.messages.memory import (
     Selection,
 )
 from backends.messages.sessions import Exchange
-from backends.messages.tools import ServerState, ServerStatus, ToolProgress, ToolResult, ToolSpec
+from backends.messages.tools import (
+    ERRAND_KEY,
+    ServerState,
+    ServerStatus,
+    ToolProgress,
+    ToolResult,
+    ToolSpec,
+)
 
 __all__ = [
+    "ERRAND_KEY",
+    "FIRST_MOMENT",
+    "LAST_MOMENT",
     "Added",
     "AuditRecord",
     "Balance",

@@ -8,6 +8,9 @@ from backends.messages.json_values import JsonObject
 
 SearchMode = Literal["hybrid", "vector", "keyword"]
 
+FIRST_MOMENT, LAST_MOMENT = -62_135_596_800.0, 253_402_300_799.0
+"""Unix seconds of the years 1 to 9999: what is outside has no date to show or to search for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -185,6 +188,7 @@ class Selection:
     kinds: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     until: float | None = None
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

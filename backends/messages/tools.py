@@ -5,6 +5,9 @@ from typing import Literal
 
 from backends.messages.json_values import JsonObject
 
+ERRAND_KEY = "aios-mcp/errand"
+"""The key of a request's `_meta` under which a tool server is told a token, and gives it back."""
+
 ServerState = Literal["idle", "starting", "ready", "waiting", "failed"]
 
 

@@ -9,7 +9,7 @@ import anyio
 from mcp.shared.inbound import encode_header_value
 
 from backends.errors import OutputTooLargeError
-from backends.messages import JsonObject, ToolResult
+from backends.messages import ERRAND_KEY, JsonObject, ToolResult
 from backends.protocols import OnProgress
 from backends.tool_servers.eras import LEGACY, MODERN, Agreement, Era, negotiate
 from backends.tool_servers.jsonrpc import METHOD_NOT_FOUND, Message, RpcError, as_text
@@ -87,7 +87,13 @@ class Connection:
         return Listing(dict(sorted(tools.items())), fresh_seconds)
 
     async def call(
-        self, tool: Tool, arguments: JsonObject, on_progress: OnProgress, *, limit_bytes: int
+        self,
+        tool: Tool,
+        arguments: JsonObject,
+        on_progress: OnProgress,
+        errand: str,
+        *,
+        limit_bytes: int,
     ) -> ToolResult:
         """Run a tool.
 
@@ -105,6 +111,7 @@ class Connection:
         answer = await self._request(
             "tools/call",
             {"name": tool.spec.name, "arguments": dict(arguments)},
+            meta={ERRAND_KEY: errand} if errand else {},
             headers=tool.headers(arguments),
             limit_bytes=limit_bytes,
             report=report,
@@ -163,13 +170,15 @@ class Connection:
         params: JsonObject,
         *,
         era: Era | None = None,
+        meta: JsonObject | None = None,
         headers: Mapping[str, str] | None = None,
         limit_bytes: int = LIST_BYTES,
         report: Callable[[Message], Awaitable[None]] | None = None,
     ) -> Message:
         id_ = next(self._ids)
         era = era or self._agreement.era
-        meta = {**era.meta(), **({} if report is None else {"progressToken": id_})}
+        progress = {} if report is None else {"progressToken": id_}
+        meta = {**era.meta(), **progress, **(meta or {})}
         request = Request(
             id=id_,
             method=method,

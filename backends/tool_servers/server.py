@@ -70,7 +70,7 @@ class McpToolServer:
         return tuple(tool.spec for tool in listing.tools.values())
 
     async def call(
-        self, name: str, arguments: JsonObject, on_progress: OnProgress, /
+        self, name: str, arguments: JsonObject, on_progress: OnProgress, errand: str = "", /
     ) -> ToolResult:
         """Run one tool. Cancelling the call cancels it downstream.
 
@@ -79,7 +79,7 @@ class McpToolServer:
         """
         tool = self._listing.tools.get(name) or await self._find(name)
         try:
-            result = await self._run(tool, arguments, on_progress)
+            result = await self._run(tool, arguments, on_progress, errand)
         except RpcError as error:
             result = failed(str(error))
         if reads_as_unknown(result, name):
@@ -96,13 +96,15 @@ class McpToolServer:
             last_failure=self._supervisor.last_failure,
         )
 
-    async def _run(self, tool: Tool, arguments: JsonObject, on_progress: OnProgress) -> ToolResult:
+    async def _run(
+        self, tool: Tool, arguments: JsonObject, on_progress: OnProgress, errand: str
+    ) -> ToolResult:
         limit_bytes = self._settings.max_result_bytes
         return await self._ask(
             f"tool {tool.spec.name!r} of server {self._name!r}",
             self._settings.call_deadline_seconds,
             lambda connection: connection.call(
-                tool, arguments, on_progress, limit_bytes=limit_bytes
+                tool, arguments, on_progress, errand, limit_bytes=limit_bytes
             ),
         )
 

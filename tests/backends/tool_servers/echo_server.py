@@ -7,6 +7,7 @@ loopback interface and prints the port.
 import os
 import socket
 import sys
+from typing import Any
 
 import anyio
 import mcp_types as types
@@ -45,6 +46,13 @@ async def wait(seconds: float, ctx: Context, mark: str = "") -> types.CallToolRe
 async def pid() -> types.CallToolResult:
     """Say which process this is."""
     return text(str(os.getpid()))
+
+
+@mcp.tool()
+async def errand(ctx: Context) -> types.CallToolResult:
+    """Give the token of the call's errand."""
+    meta: dict[str, Any] = {**(ctx.request_context.meta or {})}
+    return text(str(meta.get("aios-mcp/errand", "")))
 
 
 @mcp.tool()

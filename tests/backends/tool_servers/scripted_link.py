@@ -7,7 +7,7 @@ import anyio
 
 from backends.messages import JsonObject
 from backends.tool_servers.duplex import Inbox
-from backends.tool_servers.jsonrpc import Message, RpcError
+from backends.tool_servers.jsonrpc import Message, RpcError, as_object
 from backends.tool_servers.link import LinkClosedError, OnMessage, Request, SessionLostError
 
 DISCOVERED: JsonObject = {
@@ -27,6 +27,7 @@ class ScriptedServer:
         tools: Names of its tools.
         ttl_ms: What it says of its list.
         asked: Methods of all requests, in order.
+        told: The `_meta` of all calls.
         sent: Notifications it got.
         opened: When links were opened.
         ends: Set to end the open link.
@@ -40,6 +41,7 @@ class ScriptedServer:
         self.tools = ["echo"]
         self.ttl_ms: int | None = None
         self.asked: list[str] = []
+        self.told: list[JsonObject] = []
         self.sent: list[JsonObject] = []
         self.opened: list[float] = []
         self.ends = anyio.Event()
@@ -87,6 +89,8 @@ class ScriptedLink:
     @asynccontextmanager
     async def exchange(self, request: Request, /) -> AsyncGenerator[AsyncIterator[Message]]:
         self._server.asked.append(request.method)
+        if request.method == "tools/call":
+            self._server.told.append(as_object(request.params.get("_meta")))
         if request.method == "tools/call" and self._server.forgets:
             self._server.forgets -= 1
             raise SessionLostError("has forgotten the session")

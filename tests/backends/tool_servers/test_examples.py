@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 import anyio
@@ -24,6 +25,16 @@ def test_the_sample_configuration_is_valid_with_and_without_its_comments(tmp_pat
     config = load_config(tmp_path / "aios.toml").config
     assert list(config.servers) == ["notebook", "fs", "remote"]
     assert list(config.agents) == ["local", "researcher"]
+
+
+def test_the_configuration_in_the_text_of_the_summary_server_is_valid(tmp_path: Path) -> None:
+    text = (EXAMPLES / "summary_server.py").read_text()
+    found = re.search(r"^    \[agents.*?calls_back = true$", text, flags=re.MULTILINE | re.DOTALL)
+    assert found is not None
+    (tmp_path / "aios.toml").write_text(f"[agents.local]\n{textwrap.dedent(found[0])}")
+    config = load_config(tmp_path / "aios.toml").config
+    assert config.servers["summary"].calls_back
+    assert config.agents["summary"].llm.tiers == ("fast",)
 
 
 @asyncio_only

@@ -18,7 +18,7 @@ from backends.tool_servers import McpToolServer, StdioServer
 from backends.tool_servers.link import own_tasks
 from backends.tool_servers.supervisor import back_off_seconds
 from tests.backends.tool_servers.scripted_link import ScriptedServer
-from tests.backends.tool_servers.servers import call
+from tests.backends.tool_servers.servers import call, no_progress
 
 
 @pytest.fixture
@@ -268,3 +268,23 @@ async def test_changes_are_subscribed_to_in_the_newer_era() -> None:
         await server.list_tools()
         await anyio.sleep(100)
         assert downstream.asked.count("subscriptions/listen") == 1
+
+
+@pytest.mark.parametrize("modern", [True, False])
+async def test_a_server_is_told_an_errand_beside_what_its_era_says(modern: bool) -> None:
+    downstream = ScriptedServer(modern=modern)
+    async with opened(downstream) as server:
+        await server.call("echo", {}, no_progress, "token")
+        await server.call("echo", {}, no_progress)
+    with_errand, without = downstream.told
+    assert with_errand["aios-mcp/errand"] == "token"
+    assert with_errand.keys() - without.keys() == {"aios-mcp/errand"}
+    assert ("io.modelcontextprotocol/protocolVersion" in without) is modern
+
+
+async def test_a_call_that_is_sent_again_is_told_the_same_errand() -> None:
+    downstream = ScriptedServer()
+    downstream.forgets = 1
+    async with opened(downstream) as server:
+        await server.call("echo", {}, no_progress, "token")
+    assert [meta["aios-mcp/errand"] for meta in downstream.told] == ["token", "token"]
