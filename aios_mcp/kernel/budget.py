@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Sequence
+from functools import lru_cache
 
 from aios_mcp.kernel.agents import Agent
 from aios_mcp.kernel.calls import GenerateCall
@@ -12,7 +13,7 @@ from backends.messages import Hold
 
 def day_of(now: float) -> str:
     """Give the budget period of a moment: its UTC day, such as `2026-11-24`."""
-    return datetime.datetime.fromtimestamp(now, datetime.UTC).date().isoformat()
+    return _name_of_day(int(now // 86_400))
 
 
 def holds_for(
@@ -40,3 +41,8 @@ def holds_for(
         )
         payer = payer.superior
     return tuple(holds)
+
+
+@lru_cache(maxsize=4)
+def _name_of_day(number: int) -> str:
+    return (datetime.date(1970, 1, 1) + datetime.timedelta(number)).isoformat()

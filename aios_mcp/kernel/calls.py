@@ -112,6 +112,7 @@ class ToolCall:
 
     tool: str
     arguments: dict[str, object] = field(default_factory=dict[str, object])
+    lane: Lane = Lane.NORMAL
     deadline_seconds: float | None = None
     idempotency_key: str | None = None
 
@@ -166,11 +167,22 @@ class SearchCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForgetCall:
-    """Arguments of `forget_memory`; no namespace means all the agent may write."""
+    """Arguments of `forget_memory`; no namespace means all the agent may write.
+
+    With a session it means the agent's own: others name theirs as they like.
+    """
 
     selection: Selection
     namespace: str | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """How much was forgotten: memories, and exchanges of a session."""
+
+    memories: int
+    exchanges: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +239,8 @@ class StatusReport:
     """The kernel at a glance, for one agent: only what its grants touch.
 
     Attributes:
+        unsettled: Calls of the agent whose end could not be written to disk; they count with the
+            most they might have cost until it is, which is tried with every call.
         extraction: None where no memories are extracted from its sessions.
     """
 
@@ -239,6 +253,7 @@ class StatusReport:
     waiting: int
     memories: int
     memory_bytes: int
+    unsettled: int
     extraction: ExtractionReport | None = None
 
 

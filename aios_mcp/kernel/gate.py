@@ -6,12 +6,12 @@ when it is cancelled.
 
 import hmac
 import json
-import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
 import anyio
+from anyio.lowlevel import cancel_shielded_checkpoint
 
 from aios_mcp.errors import (
     BudgetExceededError,
@@ -23,14 +23,12 @@ from aios_mcp.errors import (
 from aios_mcp.kernel.agents import Agent
 from aios_mcp.kernel.headroom import Headroom
 from aios_mcp.kernel.rates import Rates
-from backends.errors import IdempotencyConflictError, OverdrawnError, StoreError
+from backends.errors import IdempotencyConflictError, OverdrawnError
 from backends.messages import CallClosed, CallOpened, Hold, Unit
 from backends.protocols import Journal
 from scheduler import InLine
 
 _canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -206,12 +204,10 @@ class Gate:
             place=call.place,
             answer=call.answer if outcome == "ok" else None,
         )
-        # A store that fails here leaves the call open in the journal, which settles it later, or
-        # charges its holds in full when it recovers.
         try:
+            # Who was granted the slot that this call has left starts before its caller goes on.
+            await cancel_shielded_checkpoint()
             await self._journal.close_call(closed)
-        except StoreError:
-            logger.exception("call not settled", extra={"request_id": call.id})
         finally:
             self._headroom.close(call.top)
 

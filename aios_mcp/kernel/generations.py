@@ -14,6 +14,7 @@ from aios_mcp.kernel.agents import Agent
 from aios_mcp.kernel.calls import Attempt, GenerateCall, Generation
 from aios_mcp.kernel.cores import Core
 from aios_mcp.kernel.deadlines import deadline
+from aios_mcp.kernel.errands import Errand, Errands
 from aios_mcp.kernel.estimates import likely_tokens
 from aios_mcp.kernel.gate import Call
 from aios_mcp.kernel.injection import find_memories, put_in_front
@@ -44,6 +45,7 @@ class _Asked:
     admitted: Call
     emit: Emit
     until: float
+    errand: Errand
     tries: list["_Try"]
 
 
@@ -90,12 +92,14 @@ class Generations:
         driver: SchedulerDriver,
         memories: MemoryStore,
         router: Router,
+        errands: Errands,
         *,
         queue_seconds: float,
     ) -> None:
         self._driver = driver
         self._memories = memories
         self._router = router
+        self._errands = errands
         self._queue_seconds = queue_seconds
 
     async def run(
@@ -116,7 +120,10 @@ class Generations:
         """
         tries: list[_Try] = []
         try:
-            with deadline(seconds, BackendTimeoutError, "the generation") as until:
+            with (
+                deadline(seconds, BackendTimeoutError, "the generation") as until,
+                self._errands.of(agent) as errand,
+            ):
                 hits = await find_memories(self._memories, agent, call)
                 request = put_in_front(call.request, hits)
                 asked = _Asked(
@@ -128,6 +135,7 @@ class Generations:
                     admitted=admitted,
                     emit=emit,
                     until=until,
+                    errand=errand,
                     tries=tries,
                 )
                 return await self._on_some_core(asked, list(cores))
@@ -228,7 +236,7 @@ class Generations:
         return completion
 
     def _job(self, asked: _Asked, route: Route) -> Job:
-        agent, call = asked.agent, asked.call
+        agent, call, errand = asked.agent, asked.call, asked.errand
         return Job(
             id=f"{asked.admitted.id}/{len(asked.tries)}",
             agent=agent.name,
@@ -236,10 +244,11 @@ class Generations:
             lane=call.lane,
             cost=call.request.max_tokens + asked.prompt_tokens,
             prompt=asked.prompt_tokens,
-            deadline=min(asked.until, anyio.current_time() + self._queue_seconds),
+            deadline=min(asked.until, errand.until, anyio.current_time() + self._queue_seconds),
             group="llm",
             agent_limit=agent.allowance.generations_at_once,
             affinity=affinity_of(agent.name, call.request),
+            parent=errand.job_id,
             superior=agent.top,
             program=program_of(agent.name, call),
             handicaps=route.handicaps,

@@ -13,6 +13,7 @@ from aios_mcp.kernel.calls import (
     AddCall,
     CoreReport,
     ForgetCall,
+    Forgotten,
     FoundTools,
     GenerateCall,
     Generation,
@@ -26,6 +27,7 @@ from aios_mcp.kernel.calls import (
 from aios_mcp.kernel.capabilities import place_of
 from aios_mcp.kernel.cores import Core, Cores
 from aios_mcp.kernel.deadlines import deadline
+from aios_mcp.kernel.errands import Errands
 from aios_mcp.kernel.extraction import Extraction
 from aios_mcp.kernel.gate import Call, Entry, Gate
 from aios_mcp.kernel.generations import Generations
@@ -51,7 +53,7 @@ from aios_mcp.version import __version__
 from backends.errors import StoreError, ToolNotFoundError, ToolServerTimeoutError
 from backends.messages import Added, AuditRecord, Hit, MemoryDraft, MemoryRecord
 from backends.protocols import Emit, Journal, MemoryStore, OnProgress
-from scheduler import InLine, Job, SchedulerDriver
+from scheduler import InLine, Job, Lane, SchedulerDriver
 
 MEMORY = "memory"
 
@@ -90,6 +92,7 @@ class Kernel:
         shares: Mapping[str, float] | None = None,
         working: WorkingMemory | None = None,
         extraction: Extraction | None = None,
+        errands: Errands | None = None,
     ) -> None:
         self._gate = gate
         self._driver = driver
@@ -104,7 +107,10 @@ class Kernel:
         self._adds = Adds()
         self._working = working or WorkingMemory(None, now=now)
         self._extraction = extraction
-        self._generations = Generations(driver, memories, self._router, queue_seconds=waits.queue)
+        self._errands = errands or Errands()
+        self._generations = Generations(
+            driver, memories, self._router, self._errands, queue_seconds=waits.queue
+        )
         self._queue = Queue(gate, driver, journal, shares or {}, now)
         self._started = anyio.current_time()
 
@@ -125,7 +131,7 @@ class Kernel:
         entry = Entry(
             op="llm_generate",
             target=call.model,
-            arguments=call,
+            arguments=str(call),  # what JSON would make of it, and sooner
             check=check,
             holds=lambda: holds_for(agent, call, cores, self._now()),
             once=call.idempotency_key,
@@ -141,7 +147,8 @@ class Kernel:
             generation = await self._generations.run(
                 agent, recalled.call, cores, admitted, emit=counted, seconds=seconds
             )
-            generation = replace(generation, turns=recalled.requests)
+            if recalled.requests:
+                generation = replace(generation, turns=recalled.requests)
             await self._working.keep(agent, call, generation)
             if call.idempotency_key is not None:
                 admitted.answer = generation_to_json(generation)
@@ -240,13 +247,15 @@ class Kernel:
 
     async def forget_memory(
         self, agent: Agent, call: ForgetCall, in_line: InLine | None = None
-    ) -> int:
-        """Take memories out of every later search; returns how many.
+    ) -> Forgotten:
+        """Take memories out of every later search, and with a session what was said in it.
 
         Raises:
             KernelError, SchedulerError, StoreError: See `aios_mcp.errors`.
         """
         reach = reach_of(agent, agent.grants.write, call.namespace)
+        if call.namespace is None and call.selection.session is not None:
+            reach = tuple(each for each in reach if each.owner == agent.name)
         entry = Entry(
             op="forget_memory",
             target=call.namespace or "*",
@@ -255,7 +264,10 @@ class Kernel:
             in_line=in_line,
         )
         async with self._gate.enter(agent, entry) as admitted, self._at_memory(agent, admitted):
-            return await self._memories.forget(call.selection, reach, call.reason)
+            # What is extracted meanwhile finds its exchanges gone, so these go first.
+            exchanges = await self._working.forget(agent, call)
+            memories = await self._memories.forget(call.selection, reach, call.reason)
+            return Forgotten(memories=memories, exchanges=exchanges)
 
     async def status(self, agent: Agent) -> StatusReport:
         """Describe the kernel at a glance, as far as the agent's grants reach."""
@@ -273,6 +285,7 @@ class Kernel:
             waiting=self._driver.waiting,
             memories=counts.rows,
             memory_bytes=counts.size_bytes,
+            unsettled=self._journal.unsettled(agent.name),
             extraction=await self._extraction.report(agent.name) if self._extraction else None,
         )
 
@@ -292,15 +305,14 @@ class Kernel:
     async def usage(self, agent: Agent) -> UsageReport:
         """Say what the agent used of today's budget."""
         period = day_of(self._now())
-        tokens = await self._journal.balance(agent.name, period, "tokens")
-        micro_usd = await self._journal.balance(agent.name, period, "micro_usd")
+        spent = await self._journal.spent((agent.name,), period)
         cap = agent.allowance.micro_usd_per_day
         return UsageReport(
             agent=agent.name,
             period=period,
-            tokens=tokens.spent,
+            tokens=spent[agent.name, "tokens"],
             tokens_limit=agent.allowance.tokens_per_day,
-            usd=micro_usd.spent / 1e6,
+            usd=spent[agent.name, "micro_usd"] / 1e6,
             usd_limit=None if cap is None else cap / 1e6,
         )
 
@@ -320,10 +332,11 @@ class Kernel:
         server_name, _, tool_name = call.tool.partition(".")
         server = self._catalog.server(server_name)
         assert server is not None  # the check saw to it
-        async with self._lease(agent, admitted, tools_resource(server_name), until):
+        async with self._lease(agent, admitted, tools_resource(server_name), until, call.lane):
             started = anyio.current_time()
             try:
-                result = await server.call(tool_name, call.arguments, on_progress)
+                with self._errands.sent_to(server_name, admitted.id, until) as errand:
+                    result = await server.call(tool_name, call.arguments, on_progress, errand)
             except ToolNotFoundError as exc:
                 raise tool_denied(agent, call.tool, rule="absent") from exc
             run_seconds = anyio.current_time() - started
@@ -344,20 +357,28 @@ class Kernel:
 
     @asynccontextmanager
     async def _lease(
-        self, agent: Agent, admitted: Call, resource: str, until: float
+        self,
+        agent: Agent,
+        admitted: Call,
+        resource: str,
+        until: float,
+        lane: Lane = Lane.NORMAL,
     ) -> AsyncGenerator[None]:
-        job = Job(
-            id=admitted.id,
-            agent=agent.name,
-            superior=agent.top,
-            resources=(resource,),
-            deadline=min(until, anyio.current_time() + self._waits.queue),
-        )
-        async with self._driver.lease(job, admitted.entry.in_line) as lease:
-            admitted.queue_seconds += lease.queue_seconds
-            admitted.place = resource
-            lease.report(job.cost)
-            yield
+        with self._errands.of(agent) as errand:
+            job = Job(
+                id=admitted.id,
+                agent=agent.name,
+                superior=agent.top,
+                resources=(resource,),
+                lane=lane,
+                deadline=min(until, errand.until, anyio.current_time() + self._waits.queue),
+                parent=errand.job_id,
+            )
+            async with self._driver.lease(job, admitted.entry.in_line) as lease:
+                admitted.queue_seconds += lease.queue_seconds
+                admitted.place = resource
+                lease.report(job.cost)
+                yield
 
 
 def _allow() -> None:

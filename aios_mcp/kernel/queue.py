@@ -181,24 +181,20 @@ class Queue:
             call.agent for call in calls if call.id in leases and leases[call.id].is_waiting
         )
         live = Counter(call.agent for call in calls)
-        period = day_of(self._now())
-        loads: list[AgentLoad] = []
-        for name in names:
-            tokens = await self._journal.balance(name, period, "tokens")
-            micro_usd = await self._journal.balance(name, period, "micro_usd")
-            rate = self._by_agent.rate(name, anyio.current_time())
-            loads.append(
-                AgentLoad(
-                    name=name,
-                    share=self._shares.get(name, 1.0),
-                    waiting=waiting[name],
-                    running=live[name] - waiting[name],
-                    tokens_per_second=round(rate, 1),
-                    tokens_today=tokens.spent,
-                    usd_today=micro_usd.spent / 1e6,
-                )
+        spent = await self._journal.spent(names, day_of(self._now()))
+        now = anyio.current_time()
+        return [
+            AgentLoad(
+                name=name,
+                share=self._shares.get(name, 1.0),
+                waiting=waiting[name],
+                running=live[name] - waiting[name],
+                tokens_per_second=round(self._by_agent.rate(name, now), 1),
+                tokens_today=spent[name, "tokens"],
+                usd_today=spent[name, "micro_usd"] / 1e6,
             )
-        return loads
+            for name in names
+        ]
 
 
 def _request_of(lease: Lease) -> str:

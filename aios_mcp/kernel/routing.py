@@ -86,6 +86,8 @@ class Router:
                 problems.append(problem)
         if not fitting:
             raise _none_left(problems)
+        if len(fitting) == 1:
+            return Route((fitting[0][1],), (0.0,))
         fitting.sort(key=lambda each: each[0])
         steps = sorted({rank for rank, _ in fitting})
         return Route(

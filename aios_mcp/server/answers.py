@@ -126,4 +126,7 @@ HITS = _answer(
         }
     }
 )
-FORGOTTEN = _answer({"forgotten": _INTEGER})
+FORGOTTEN = _answer(
+    {"forgotten": _INTEGER},
+    exchanges={**_INTEGER, "description": "Of a session: what was said in it"},
+)

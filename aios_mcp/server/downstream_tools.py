@@ -11,7 +11,7 @@ from aios_mcp.kernel.calls import FoundTool, ToolCall, ToolOutcome
 from aios_mcp.server.answers import FOUND
 from aios_mcp.server.progress import Report
 from aios_mcp.server.schemas import ExecuteArguments, FindArguments
-from aios_mcp.server.syscalls import Syscall, result, seconds, syscall
+from aios_mcp.server.syscalls import LANES, Syscall, result, seconds, syscall
 from backends.messages import JsonObject
 
 _SUMMARY_CHARACTERS = 200
@@ -118,6 +118,7 @@ async def _execute(
     call = ToolCall(
         tool=arguments.tool,
         arguments=arguments.arguments,
+        lane=LANES[arguments.priority],
         deadline_seconds=seconds(arguments.deadline_ms),
         idempotency_key=arguments.idempotency_key,
     )

@@ -11,11 +11,8 @@ from aios_mcp.kernel.calls import GenerateCall, Generation, MemoryInjection
 from aios_mcp.server.answers import GENERATED
 from aios_mcp.server.progress import Report
 from aios_mcp.server.schemas import ChatMessage, GenerateArguments
-from aios_mcp.server.syscalls import Syscall, result, seconds, syscall
+from aios_mcp.server.syscalls import LANES, Syscall, result, seconds, syscall
 from backends.messages import GenerateRequest, Message, RequestedCall, ToolSpec
-from scheduler import Lane
-
-_LANES = {"urgent": Lane.URGENT, "normal": Lane.NORMAL, "batch": Lane.BATCH}
 
 
 def llm_generate() -> Syscall:
@@ -83,7 +80,7 @@ def _call(arguments: GenerateArguments) -> GenerateCall:
         ),
         model=arguments.model,
         memory=None if memory is None else MemoryInjection(**memory.model_dump()),
-        lane=_LANES[arguments.priority],
+        lane=LANES[arguments.priority],
         session=arguments.session or "",
         deadline_seconds=seconds(arguments.deadline_ms),
         idempotency_key=arguments.idempotency_key,

@@ -11,7 +11,14 @@ from aios_mcp.server.answers import ADDED, FORGOTTEN, HITS
 from aios_mcp.server.progress import Report
 from aios_mcp.server.schemas import AddArguments, ForgetArguments, SearchArguments
 from aios_mcp.server.syscalls import Syscall, result, syscall
-from backends.messages import Hit, MemoryDraft, MemoryQuery, Selection
+from backends.messages import (
+    FIRST_MOMENT,
+    LAST_MOMENT,
+    Hit,
+    MemoryDraft,
+    MemoryQuery,
+    Selection,
+)
 
 _USUAL_IMPORTANCE = 0.5
 
@@ -69,7 +76,7 @@ def forget_memory() -> Syscall:
         description=(
             "Take memories out of every later search, by ids or by a filter, and answer how many."
             ' This cannot be undone. Examples: {"ids": ["ID"], "reason": "wrong"};'
-            ' {"tags": ["draft"], "until": "2026-01-01"}.'
+            ' {"tags": ["draft"], "until": "2026-01-01"}; {"session": "standup"}.'
         ),
         annotations=ToolAnnotations(
             read_only_hint=False,
@@ -107,8 +114,9 @@ def hit_as_json(hit: Hit) -> dict[str, Any]:
 
 
 def iso(unix_seconds: float) -> str:
-    """Write a moment as ISO 8601, in UTC and to the second."""
-    moment = datetime.datetime.fromtimestamp(unix_seconds, datetime.UTC)
+    """Write a moment as ISO 8601, in UTC and to the second; of the years 1 to 9999 the nearest."""
+    within = min(max(unix_seconds, FIRST_MOMENT), LAST_MOMENT)
+    moment = datetime.datetime.fromtimestamp(within, datetime.UTC)
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
@@ -174,10 +182,15 @@ async def _forget(
         kinds=tuple(arguments.kinds),
         tags=tuple(arguments.tags),
         until=arguments.until,
+        session=arguments.session,
     )
     call = ForgetCall(selection=selection, namespace=arguments.namespace, reason=arguments.reason)
-    count = await kernel.forget_memory(agent, call, report.in_line)
-    return result(f"Forgot {count} memories.", {"forgotten": count})
+    gone = await kernel.forget_memory(agent, call, report.in_line)
+    structured = {"forgotten": gone.memories}
+    if not gone.exchanges:
+        return result(f"Forgot {gone.memories} memories.", structured)
+    text = f"Forgot {gone.memories} memories, and {gone.exchanges} exchanges of the session."
+    return result(text, {**structured, "exchanges": gone.exchanges})
 
 
 def _listed(hit: Hit) -> str:

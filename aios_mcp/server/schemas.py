@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from aios_mcp.kernel.calls import DEFAULT_NAMESPACE, DEFAULT_TIER
 from aios_mcp.server.arguments import Arguments
+from backends.messages import FIRST_MOMENT, LAST_MOMENT
 
 _NAME = r"[A-Za-z0-9_.-]+"
 _A_DAY_MS = 86_400_000
@@ -22,7 +23,10 @@ def _unix_seconds(value: object) -> object:
         moment = datetime.datetime.fromisoformat(value)
     except ValueError:
         raise ValueError("must be ISO 8601, such as 2026-12-01 or 2026-12-01T08:30:00Z") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
+    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
+    if not FIRST_MOMENT <= seconds <= LAST_MOMENT:
+        raise ValueError("must lie in the years 1 to 9999 in UTC")
+    return seconds
 
 
 Moment = Annotated[float, BeforeValidator(_unix_seconds), WithJsonSchema({"type": "string"})]
@@ -35,8 +39,11 @@ DeadlineMs = Annotated[int, Field(ge=1, le=_A_DAY_MS)]
 Namespace = Annotated[str, Field(pattern=rf"^{_NAME}(/{_NAME})*$", max_length=200)]
 NamespacePattern = Annotated[str, Field(pattern=rf"^{_NAME}(/{_NAME})*(/\*)?$", max_length=200)]
 
+Priority = Literal["urgent", "normal", "batch"]
+
 ToolName = Annotated[str, Field(min_length=1, max_length=256)]
 
+_PRIORITY = "Counts where the kernel orders calls by priority"
 _DEADLINE = "Longest time for waiting and work together, in milliseconds"
 _ONCE = "The same key with the same arguments does the work once and answers the same again"
 
@@ -142,9 +149,7 @@ class GenerateArguments(Arguments):
     memory: Injection | None = Field(
         None, description="Put memories that fit in front of the prompt; {} takes the defaults"
     )
-    priority: Literal["urgent", "normal", "batch"] = Field(
-        "normal", description="Counts where the kernel orders calls by priority"
-    )
+    priority: Priority = Field("normal", description=_PRIORITY)
     session: Label | None = Field(
         None,
         description="Conversation or agent loop this belongs to, for memory.turns, and where its"
@@ -185,6 +190,7 @@ class ExecuteArguments(Arguments):
     arguments: dict[str, object] = Field(
         {}, description="The tool's own arguments, as its input_schema says"
     )
+    priority: Priority = Field("normal", description=_PRIORITY)
     deadline_ms: DeadlineMs | None = Field(None, description=_DEADLINE)
     idempotency_key: Key | None = Field(None, description=_ONCE)
 
@@ -284,14 +290,21 @@ class ForgetArguments(Arguments):
     kinds: Labels = Field([], description="Filter: any of these kinds")
     tags: Labels = Field([], description="Filter: all of these tags")
     until: Moment | None = Field(None, description="Filter: created before, ISO 8601")
+    session: Label | None = Field(
+        None,
+        description="Filter: of this session. Without kinds and tags, what memory.turns recalls of"
+        " it goes too; ids and other filters do not reach that",
+    )
     namespace: NamespacePattern | None = Field(
-        None, description="Only in this namespace; without it, all you may write"
+        None,
+        description="Only in this namespace; without it all you may write, with a session all of"
+        " self",
     )
     reason: str = Field("", max_length=1000, description="Why, for the record")
 
     @model_validator(mode="after")
     def _ids_or_filter(self) -> Self:
-        has_filter = bool(self.kinds or self.tags or self.until is not None)
-        if bool(self.ids) == has_filter:
-            raise ValueError("give either 'ids' or a filter: 'kinds', 'tags', 'until'")
+        filters = (self.kinds, self.tags, self.until is not None, self.session)
+        if bool(self.ids) == any(filters):
+            raise ValueError("give either 'ids' or a filter: 'kinds', 'tags', 'until', 'session'")
         return self

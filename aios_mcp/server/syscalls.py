@@ -9,6 +9,7 @@ from mcp_types import CallToolResult, ContentBlock, TextContent, Tool, ToolAnnot
 from aios_mcp.kernel import Agent, Kernel
 from aios_mcp.server.arguments import Arguments, input_schema, parse
 from aios_mcp.server.progress import Report
+from scheduler import Lane
 
 A = TypeVar("A", bound=Arguments)
 
@@ -17,6 +18,9 @@ Start: TypeAlias = Callable[
     [Kernel, Agent, Mapping[str, object], Report], Awaitable[CallToolResult]
 ]
 Waiting: TypeAlias = Callable[[Kernel, Agent], str]
+
+LANES = {"urgent": Lane.URGENT, "normal": Lane.NORMAL, "batch": Lane.BATCH}
+"""What the argument `priority` means."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

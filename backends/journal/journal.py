@@ -3,9 +3,12 @@
 import json
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
+import anyio
 import apsw
 
 from backends.database import Database, fetch, fetch_one
@@ -23,9 +26,13 @@ logger = logging.getLogger(__name__)
 class SqliteJournal:
     """A journal in the database. Call `recover` once before its first use.
 
+    A call that is let in is on disk before it works. Its end is on disk a moment after it: what
+    fails or dies in between leaves it held in full, which is never too little.
+
     Invariants, shown by `tests/contracts/test_journal.py`:
         - an account with a cap never holds and spends more than it before a call is let in;
-        - a call is settled once, by itself or by the recovery after its process died.
+        - a call is settled once, by itself or by the recovery after its process died;
+        - who reads here finds every call settled that was closed before.
     """
 
     def __init__(self, database: Database, *, now: Callable[[], float]) -> None:
@@ -33,7 +40,8 @@ class SqliteJournal:
         self._now = now
         self._kernel = secrets.token_hex(8)
         self._open: dict[str, Opening] = {}
-        self._unsettled: list[Closing] = []
+        self._late: list[Closing] = []  # could not be written
+        self._last: anyio.Event | None = None  # of the closings under way
 
     async def recover(self) -> int:
         """Settle what dead processes left open; gives how many calls.
@@ -51,6 +59,7 @@ class SqliteJournal:
         self, opened: CallOpened, holds: Sequence[Hold], once: str | None, /
     ) -> str | None:
         """Record the intent and set the holds aside, in one transaction."""
+        self.settle_late()
         opening = Opening(opened, holds, once)
         answer = await self._write(opening)
         if answer is None:
@@ -60,18 +69,32 @@ class SqliteJournal:
     async def close_call(self, closed: CallClosed, /) -> None:
         """Replace the holds by what was used and record the outcome, in one transaction.
 
-        What cannot be written is written with the next call that ends.
+        Returns when that is in line for the disk; with an idempotency key, when it is there. What
+        cannot be written is logged, and written with the next call.
         """
         opening = self._open.pop(closed.request_id, None)
         if opening is None:
             logger.error("call closed twice", extra={"request_id": closed.request_id})
             return
-        closings, self._unsettled = [*self._unsettled, Closing(opening, closed)], []
+        self.settle_late()
+        closing = Closing(opening, closed)
+        if opening.once is None:
+            self._settle(closing)
+            return
         try:
-            await self._write(*closings)
-        except StoreError:
-            self._unsettled += closings
-            raise
+            await self._write(closing)  # who asks again is promised this answer
+        except StoreError as exc:
+            self._keep((closing,), exc)
+
+    def settle_late(self) -> None:
+        """Put in line once more what could not be written: calls do, and the end of the process."""
+        if self._late:
+            late, self._late = self._late, []
+            self._settle(*late)
+
+    def unsettled(self, agent: str, /) -> int:
+        """Count the agent's calls whose end could not be written yet."""
+        return sum(each.opening.opened.agent == agent for each in self._late)
 
     async def refuse_call(self, opened: CallOpened, outcome: str, /) -> None:
         """Record a call that was not let in."""
@@ -88,6 +111,18 @@ class SqliteJournal:
             )
             return Balance(spent=row[0], held=row[1]) if row else Balance(spent=0, held=0)
 
+        await self._settled()
+        return await self._database.read(work)
+
+    async def spent(self, accounts: Collection[str], period: str, /) -> Counter[tuple[str, Unit]]:
+        """Count the units of each account that were spent in a period; 0 where nothing was."""
+        bindings = (json.dumps(list(accounts)), period)
+
+        def work(connection: apsw.Connection) -> Counter[tuple[str, Unit]]:
+            rows = fetch(connection, _SPENT, bindings)
+            return Counter({(account, unit): spent for account, unit, spent in rows})
+
+        await self._settled()
         return await self._database.read(work)
 
     async def records(
@@ -107,14 +142,15 @@ class SqliteJournal:
             rows = fetch(connection, sql, (*bindings, limit))
             return tuple(_audit_record(row) for row in rows)
 
+        await self._settled()
         return await self._database.read(work)
 
     async def verify(self) -> int | None:
         """Walk the audit trail; gives the number of the first record that was changed, or None."""
         return await self._database.read(chain.first_bad)
 
-    async def _write(self, *entries: Entry) -> str | None:
-        return await self._database.write_with_others(self._write_all, entries)
+    async def _write(self, entry: Entry) -> str | None:
+        return await self._database.write_with_others(self._write_all, (entry,))
 
     def _write_all(
         self, connection: apsw.Connection, all_entries: Sequence[Sequence[Entry]]
@@ -126,6 +162,23 @@ class SqliteJournal:
         )
         # Of several entries only closings, whose outcome is None, so that the last one's counts.
         return [[next(outcomes) for _ in entries][-1] for entries in all_entries]
+
+    def _settle(self, *closings: Closing) -> None:
+        failed = partial(self._keep, closings)
+        try:
+            self._last = self._database.send(self._write_all, closings, failed=failed)
+        except StoreError as exc:
+            failed(exc)
+
+    def _keep(self, closings: Sequence[Closing], exc: BaseException) -> None:
+        ids = [each.closed.request_id for each in closings]
+        logger.error("calls not settled", exc_info=exc, extra={"request_ids": ids})
+        if isinstance(exc, StoreError):
+            self._late += closings
+
+    async def _settled(self) -> None:
+        if self._last is not None:
+            await self._last.wait()
 
     def _recover(self, connection: apsw.Connection, me: Process) -> int:
         connection.execute("INSERT INTO kernel VALUES(?, ?, ?)", (self._kernel, me.pid, me.started))
@@ -151,6 +204,10 @@ class SqliteJournal:
 
 
 _OPEN_CALLS = "SELECT request_id, agent, op, target, digest, holds FROM open_call WHERE kernel = ?"
+_SPENT = """
+SELECT a.account, a.unit, a.spent
+FROM json_each(?) AS name CROSS JOIN account AS a ON a.account = name.value AND a.period = ?
+"""
 _RECORDS = """
 SELECT o.seq, o.request_id, o.agent, o.op, o.target, o.digest, coalesce(c.outcome, o.outcome),
        o.at, CASE o.phase WHEN 'refuse' THEN o.at ELSE c.at END, coalesce(c.tokens, 0),

@@ -70,6 +70,16 @@ def test_what_cannot_be_imported_is_named_by_its_line(place: Place, tmp_path: Pa
     assert "gateway" in memory(place, "list")
 
 
+def test_a_session_is_forgotten_by_its_name(place: Place, tmp_path: Path) -> None:
+    file = tmp_path / "memories.jsonl"
+    lines = [{"memory": f"apples {session}", "run_id": session} for session in ("a", "b")]
+    file.write_text(json.dumps(lines))
+    memory(place, "import", str(file))
+    assert memory(place, "forget", "--session", "a") == "forgot 1\n"
+    assert "apples b" in memory(place, "list")
+    memory(place, "forget", "--session", "a", code=1)
+
+
 def test_a_memory_is_forgotten_by_its_id(place: Place, docs: Path) -> None:
     memory(place, "add-documents", str(docs / "hello.py"))
     [line] = memory(place, "list").splitlines()

@@ -100,6 +100,24 @@ async def test_an_overdrawn_account_refuses_and_holds_nothing(
         assert (await journal.balance("ada", "2026-11-24", "micro_usd")).held == 0
 
 
+async def test_what_several_accounts_spent_in_a_period_is_read_at_once(
+    opener: Opener, tmp_path: Path
+) -> None:
+    async with opener(tmp_path) as journal:
+        for number, (name, period) in enumerate(
+            [("ada", "2026-11-24"), ("ben", "2026-11-24"), ("ada", "2026-11-25"), ("eve", "x")]
+        ):
+            held = replace(hold(10), account=name, period=period)
+            await journal.open_call(opened(number), [held, replace(held, unit="micro_usd")], None)
+            await journal.close_call(closed(number, used=number + 1))
+        spent = await journal.spent(["ada", "ben", "nobody"], "2026-11-24")
+        assert {key: units for key, units in spent.items() if units} == {
+            ("ada", "tokens"): 1,
+            ("ben", "tokens"): 2,
+        }
+        assert spent["nobody", "tokens"] == 0
+
+
 async def test_a_new_period_starts_at_zero(opener: Opener, tmp_path: Path) -> None:
     async with opener(tmp_path) as journal:
         await journal.open_call(opened(1), [hold(100)], None)

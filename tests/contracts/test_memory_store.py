@@ -12,6 +12,7 @@ import pytest
 
 from backends.embedding import StaticEmbedder
 from backends.errors import IdempotencyConflictError, MemoryNotFoundError, StoreFullError
+from backends.memory_store.ranking import FUSION
 from backends.messages import MemoryDraft, MemoryQuery, MemoryRecord, Place, Reach, Selection
 from backends.protocols import Embedder, MemoryStore
 from backends.scripted_memories import ListMemories
@@ -72,6 +73,16 @@ def in_postgres(server: Server) -> Opener:
     ids=["sqlite-words", "sqlite-static", "list", "postgres"],
 )
 def opener(request: pytest.FixtureRequest) -> Opener:
+    chosen: object = request.param
+    if chosen is in_postgres:
+        server: Server = request.getfixturevalue("postgres")
+        return in_postgres(server)
+    return cast("Opener", chosen)
+
+
+@pytest.fixture(params=[in_sqlite(WordEmbedder), in_postgres], ids=["sqlite", "postgres"])
+def real_opener(request: pytest.FixtureRequest) -> Opener:
+    """Stores that rank as the kernel promises, which a list does not."""
     chosen: object = request.param
     if chosen is in_postgres:
         server: Server = request.getfixturevalue("postgres")
@@ -280,6 +291,26 @@ async def test_memories_are_forgotten_by_filter(opener: Opener, tmp_path: Path) 
         assert await store.forget(Selection(tags=("1",), kinds=("rule",)), own(), "") == 0
         assert set(await found(store, "apples")) == {"apples 1", "apples 3"}
         assert await store.forget(Selection(until=NOW + 100), own(), "") == 2
+
+
+async def test_a_session_s_memories_are_forgotten_and_no_others(
+    opener: Opener, tmp_path: Path
+) -> None:
+    clock = Clock()
+    async with opener(tmp_path, clock) as store:
+        for number, session in enumerate(("standup", "retro", "", "standup", "standup")):
+            clock.now = NOW + number
+            kind = "message" if number < 4 else "fact"
+            await store.add(draft(f"apples {number}", session=session, kind=kind), place())
+        await store.add(draft("apples 5", session="standup"), place("ben"))
+        chosen = Selection(session="standup")
+        assert await store.forget(Selection(session="none"), own(), "") == 0
+        assert await store.forget(replace(chosen, until=NOW + 1), own(), "") == 1
+        assert await store.forget(replace(chosen, kinds=("message",)), own(), "") == 1
+        assert set(await found(store, "apples")) == {"apples 1", "apples 2", "apples 4"}
+        assert await store.forget(chosen, own(), "") == 1
+        assert set(await found(store, "apples")) == {"apples 1", "apples 2"}
+        assert await found(store, "apples", own("ben")) == ["apples 5"]
 
 
 async def test_a_key_adds_once(opener: Opener, tmp_path: Path) -> None:
@@ -578,8 +609,10 @@ async def test_near_duplicates_are_folded_on_request(opener: Opener, tmp_path: P
         near = draft("the harbour is closed, on sundays", tags=("port",))
         folded = await store.add(replace(near, fold=True), place())
         assert (folded.id, folded.deduplicated) == (first.id, True)
-        [hit] = await store.search(MemoryQuery(text="harbour", tags=("port",)), own())
-        assert hit.content == "The harbour is closed on Sundays."
+        for mode in ("hybrid", "keyword", "vector"):  # at once, not after the next upkeep
+            query = MemoryQuery(text="harbour", tags=("port",), mode=mode)
+            [hit] = await store.search(query, own())
+            assert hit.content == "The harbour is closed on Sundays."
         for other in (
             draft("The harbour is not closed on Sundays.", fold=True),
             draft("The harbour is closed on 3 Sundays.", fold=True),
@@ -627,3 +660,44 @@ async def test_a_memory_that_is_added_again_has_the_links_of_both(
             await store.add(draft("apples", links=links), place())
         records = await store.records(own())
         assert records[-1].draft.links == (("of", pears.id), ("of", plums.id))
+
+
+ADA, BEN = {"agent": "ada"}, {"agent": "ben"}
+SAID_AFTER: list[tuple[str, dict[str, object], float]] = [
+    ("s", {"session": "s"}, 1.0),
+    ("s", {"session": "s", "source": BEN, "created": NOW + 86_400}, 1.0),
+    ("s", {}, 0.0),
+    ("", {"session": "s"}, 0.0),
+    ("", {}, 0.6),
+    ("", {"created": NOW + 600}, 0.6),
+    ("", {"created": NOW + 601}, 0.0),
+    ("", {"source": BEN}, 0.0),
+]
+
+
+@pytest.mark.parametrize(("session", "fields", "nearness"), SAID_AFTER)
+async def test_what_was_said_right_after_a_hit_gets_a_part_of_its_score(
+    real_opener: Opener, tmp_path: Path, session: str, fields: dict[str, object], nearness: float
+) -> None:
+    said = draft("when does the harbour close", session=session, source=ADA)
+    answer = replace(draft("on Sundays", source=ADA), **fields)  # type: ignore[arg-type]
+    query = MemoryQuery(text="harbour", explain=True)
+    async with real_opener(tmp_path) as store:
+        await store.add(said, place())
+        await store.add(answer, place())
+        [first, second] = [hit.why or {} for hit in await store.search(query, own())]
+        given = FUSION.after * nearness * (first["words"] + first["meaning"])
+        assert second["neighbours"] == pytest.approx(given, abs=1e-6)
+        back = FUSION.before * nearness * (second["words"] + second["meaning"])
+        assert first["neighbours"] == pytest.approx(back, abs=1e-6)
+
+
+async def test_what_was_added_elsewhere_in_between_separates(
+    real_opener: Opener, tmp_path: Path
+) -> None:
+    async with real_opener(tmp_path) as store:
+        for text, namespace in (("the harbour", "self"), ("x", "self/y"), ("on Sundays", "self")):
+            await store.add(draft(text, source=ADA), place(namespace=namespace))
+        query = MemoryQuery(text="harbour", explain=True)
+        for hit in await store.search(query, own()):
+            assert (hit.why or {})["neighbours"] == 0

@@ -100,6 +100,33 @@ async def test_exchanges_are_gone_after_their_time(opener: Opener, tmp_path: Pat
         assert requests(await store.take(least=1, idle_seconds=60)) == ["r2"]
 
 
+async def test_a_session_is_forgotten_with_what_waits_of_it(opener: Opener, tmp_path: Path) -> None:
+    async with opener(tmp_path, Clock()) as store:
+        for number in range(3):
+            await store.keep(exchange(number, at=NOW + number), extract=True)
+        await store.keep(exchange(3, session="other"), extract=True)
+        await store.keep(exchange(4, agent="ben"), extract=True)
+        assert await store.forget("ada", "none") == 0
+        assert await store.forget("ada", "s", until=NOW + 1) == 1
+        assert requests(await store.last("ada", "s", 9)) == ["r1", "r2"]
+        assert await store.forget("ada", "s") == 2
+        assert await store.last("ada", "s", 9) == ()
+        assert (await store.waiting("ada"), await store.waiting("ben")) == (1, 1)
+
+
+async def test_it_is_known_whether_what_was_taken_was_forgotten_meanwhile(
+    opener: Opener, tmp_path: Path
+) -> None:
+    async with opener(tmp_path, Clock()) as store:
+        for number in range(2):
+            await store.keep(exchange(number, at=NOW + number), extract=True)
+        taken = await store.take(least=1, idle_seconds=60)
+        assert await store.holds(taken)
+        await store.forget("ada", "s", until=NOW + 1)
+        assert not await store.holds(taken)
+        assert await store.holds(taken[1:])
+
+
 async def test_a_session_is_taken_when_enough_waits_or_nothing_comes_any_more(
     opener: Opener, tmp_path: Path
 ) -> None:

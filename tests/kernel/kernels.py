@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from aios_mcp.kernel import Agent, Allowance, Grants, Kernel
 from aios_mcp.kernel.cores import FREE, Core, Cores, Price
+from aios_mcp.kernel.errands import Errands
 from aios_mcp.kernel.extraction import Extraction
 from aios_mcp.kernel.gate import Gate
 from aios_mcp.kernel.kernel import MEMORY, Waits, tools_resource
@@ -26,7 +27,7 @@ from backends.messages import (
     Selection,
     ToolProgress,
 )
-from backends.protocols import LLMCore, MemoryStore, ToolServer
+from backends.protocols import Journal, LLMCore, MemoryStore, ToolServer
 from backends.scripted import EchoCore, EchoTools, ListJournal
 from scheduler import Scheduler, SchedulerDriver
 from scheduler.policies import Fifo, Policy
@@ -95,7 +96,7 @@ def core(
 
 def build(
     *cores: Core,
-    journal: ListJournal | None = None,
+    journal: Journal | None = None,
     servers: Mapping[str, ToolServer] | None = None,
     memories: MemoryStore | None = None,
     queue_seconds: float = 1000.0,
@@ -107,6 +108,7 @@ def build(
     policy: Policy | None = None,
     working: WorkingMemory | None = None,
     extraction: Extraction | None = None,
+    calling_back: Sequence[str] = (),
 ) -> Kernel:
     all_cores = cores or (core(),)
     all_servers = {"demo": EchoTools()} if servers is None else servers
@@ -130,6 +132,7 @@ def build(
         shares=shares,
         working=working,
         extraction=extraction,
+        errands=Errands(calling_back),
     )
 
 

@@ -1,12 +1,21 @@
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
 import anyio
 import anyio.lowlevel
 import pytest
 
 from aios_mcp.errors import NotPermittedError, failure_of
 from aios_mcp.kernel.gate import Entry, Gate
+from backends.database import open_database
 from backends.errors import StoreError
-from backends.messages import CallClosed, Hold
+from backends.journal import JOURNAL, SqliteJournal
+from backends.messages import Hold
+from backends.protocols import Journal
 from backends.scripted import ListJournal
+from tests.backends.database.test_writer import occupied
+from tests.backends.journal.test_closings import fill
 from tests.kernel.kernels import NOW, agent
 from tests.marks import virtual_time
 
@@ -17,21 +26,14 @@ def allowed() -> None:
     return None
 
 
-def entry(once: str | None = None, op: str = "op") -> Entry:
+def entry(once: str | None = None, holds: Sequence[Hold] = (HOLD,)) -> Entry:
     return Entry(
-        op=op, target="t", arguments={"a": 1}, check=allowed, holds=lambda: (HOLD,), once=once
+        op="op", target="t", arguments={"a": 1}, check=allowed, holds=lambda: holds, once=once
     )
 
 
-def gate(journal: ListJournal) -> Gate:
+def gate(journal: Journal) -> Gate:
     return Gate(journal, digest_key=b"k", now=lambda: NOW, new_id=iter("123456789").__next__)
-
-
-class FailingJournal(ListJournal):
-    """A journal whose disk is full by the time a call ends."""
-
-    async def close_call(self, closed: CallClosed, /) -> None:
-        raise StoreError("disk full")
 
 
 async def test_what_was_used_replaces_what_was_held() -> None:
@@ -108,12 +110,23 @@ async def test_a_failure_names_the_audit_record_of_its_call() -> None:
     assert named == [record.request_id for record in journal.audit]
 
 
-async def test_a_result_is_not_lost_when_the_journal_cannot_be_closed(
-    caplog: pytest.LogCaptureFixture,
+async def test_a_result_is_not_lost_when_its_end_cannot_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with gate(FailingJournal()).enter(agent(), entry()) as call:
-        call.used["tokens"] = 1
-    assert "call not settled" in caplog.text
+    results: list[str] = []
+    async with open_database(tmp_path / "journal.db", [JOURNAL]) as database:
+        journal = SqliteJournal(database, now=lambda: NOW)
+        await journal.recover()
+        async with AsyncExitStack() as stack:
+            async with gate(journal).enter(agent(), entry()) as call:
+                call.used["tokens"] = 1
+                await stack.enter_async_context(occupied(database))
+                fill(database)
+            results.append("result")
+        assert (results, journal.unsettled("ada")) == (["result"], 1)
+        assert "calls not settled" in caplog.text
+        async with gate(journal).enter(agent(), entry(holds=())):
+            assert await journal.spent(["ada"], HOLD.period) == {("ada", "tokens"): 1}
 
 
 async def test_a_replayed_call_does_no_work_and_holds_nothing() -> None:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import pytest
@@ -12,12 +13,14 @@ from aios_mcp.errors import (
 from aios_mcp.kernel import Agent, Allowance, Grants
 from aios_mcp.kernel.calls import GenerateCall, Generation
 from aios_mcp.kernel.cores import Price
+from backends.database import open_database
 from backends.errors import (
     BackendRefusedError,
     BackendTimeoutError,
     BackendUnavailableError,
     IncompleteAnswerError,
 )
+from backends.journal import JOURNAL, SqliteJournal
 from backends.messages import (
     Completion,
     CoreStatus,
@@ -28,10 +31,10 @@ from backends.messages import (
 from backends.protocols import Emit, Turn
 from backends.scripted import EchoCore, ListJournal
 from backends.turns import UNINTERRUPTED
-from scheduler import DeadlineMissedError, QueueFullError
+from scheduler import DeadlineMissedError, Lease, QueueFullError
 from scheduler.policies import Fair
-from tests.kernel.kernels import agent, build, core, ignore, prompt
-from tests.marks import virtual_time
+from tests.kernel.kernels import NOW, agent, build, core, ignore, prompt
+from tests.marks import asyncio_only, virtual_time
 
 DOWN = EchoCore(fails_with=BackendUnavailableError("down"))
 
@@ -299,6 +302,42 @@ async def test_two_agents_share_one_core_in_turn() -> None:
         (0.0, 120_000.0),
         (120_000.0, 120_000.0),
     ]
+
+
+@asyncio_only  # trio runs what is ready in any order
+async def test_who_gets_a_slot_starts_before_the_caller_that_left_it_goes_on(
+    tmp_path: Path,
+) -> None:
+    order: list[str] = []
+    another_is_in_line = anyio.Event()
+
+    def in_line(lease: Lease) -> None:
+        del lease
+        another_is_in_line.set()
+
+    class Noting(EchoCore):
+        async def generate(
+            self, request: GenerateRequest, emit: Emit, turn: Turn = UNINTERRUPTED, /
+        ) -> Completion:
+            order.append(f"{request.messages[0].text} starts")
+            await another_is_in_line.wait()
+            return await super().generate(request, emit, turn)
+
+    async with open_database(tmp_path / "journal.db", [JOURNAL]) as database:
+        journal = SqliteJournal(database, now=lambda: NOW)
+        await journal.recover()
+        kernel = build(core(llm=Noting()), journal=journal)
+
+        async def ask(name: str) -> None:
+            await kernel.llm_generate(agent(name), call(name), ignore, in_line)
+            order.append(f"{name} ends")
+
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tg:
+                for name in ("ada", "ben"):
+                    tg.start_soon(ask, name)
+    first, second = (each.split()[0] for each in order if each.endswith("starts"))
+    assert order == [f"{first} starts", f"{second} starts", f"{first} ends", f"{second} ends"]
 
 
 @virtual_time

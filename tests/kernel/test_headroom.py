@@ -1,18 +1,22 @@
 """Budget that others hold: it is waited for, first come first served, and never refused falsely."""
 
 import random
+from pathlib import Path
 
 import anyio
 import pytest
 
 from aios_mcp.errors import BudgetExceededError
 from aios_mcp.kernel import Agent, Allowance, Kernel
+from aios_mcp.kernel.budget import day_of
 from aios_mcp.kernel.calls import GenerateCall
 from aios_mcp.kernel.headroom import Headroom
+from backends.database import open_database
 from backends.errors import OverdrawnError, StoreError
+from backends.journal import JOURNAL, SqliteJournal
 from backends.scripted import EchoCore, ListJournal
-from tests.kernel.kernels import agent, build, core, ignore, prompt
-from tests.marks import virtual_time
+from tests.kernel.kernels import NOW, agent, build, core, ignore, prompt
+from tests.marks import asyncio_only, virtual_time
 
 WORD = 5 + 16  # the most tokens that the prompt "word " may have
 
@@ -100,9 +104,24 @@ async def test_who_came_first_is_served_first_and_one_who_gives_up_holds_nobody_
 @virtual_time
 @pytest.mark.parametrize("seed", range(3))
 async def test_under_a_storm_nothing_is_overspent_left_over_or_refused_falsely(seed: int) -> None:
+    await storm(slow(), seed, budget=4_000, calls=1000)
+
+
+@asyncio_only  # a virtual clock jumps past deadlines while the disk is waited for
+async def test_in_the_real_ledger_neither_though_ends_are_on_disk_later(tmp_path: Path) -> None:
+    async with open_database(tmp_path / "journal.db", [JOURNAL]) as database:
+        journal = SqliteJournal(database, now=lambda: NOW)
+        await journal.recover()
+        kernel = build(core(llm=EchoCore(), slots=64), journal=journal, max_waiting_per_agent=2000)
+        await storm(kernel, 0, budget=2_000, calls=500)
+        records = await journal.records(limit=1000)
+        assert sum(record.tokens for record in records) == (await kernel.usage(poor(0))).tokens
+        assert (await journal.balance("ada", day_of(NOW), "tokens")).held == 0
+
+
+async def storm(kernel: Kernel, seed: int, *, budget: int, calls: int) -> None:
     rng = random.Random(seed)
-    budget = 4_000
-    kernel, ada = slow(), poor(budget)
+    ada = poor(budget)
     outcomes: list[tuple[str, int]] = []
     rights = anyio.CapacityLimiter(64)
 
@@ -111,7 +130,7 @@ async def test_under_a_storm_nothing_is_overspent_left_over_or_refused_falsely(s
             outcomes.append((await ask(kernel, ada, words, most), 5 * words + 16 + most))
 
     async with anyio.create_task_group() as tasks:
-        for _ in range(1000):
+        for _ in range(calls):
             words = rng.choice([1, 1, 2, 4, 8])
             tasks.start_soon(submit, words, words + rng.choice([0, 10, 100]))
     used = (await kernel.usage(ada)).tokens

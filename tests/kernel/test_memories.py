@@ -6,7 +6,14 @@ import pytest
 
 from aios_mcp.errors import NotPermittedError
 from aios_mcp.kernel import Grants, Kernel
-from aios_mcp.kernel.calls import AddCall, ForgetCall, GenerateCall, MemoryInjection, SearchCall
+from aios_mcp.kernel.calls import (
+    AddCall,
+    ForgetCall,
+    Forgotten,
+    GenerateCall,
+    MemoryInjection,
+    SearchCall,
+)
 from backends.messages import (
     Completion,
     CoreStatus,
@@ -125,5 +132,6 @@ async def test_common_ground_is_shared_and_forgotten_by_those_who_may_write_it()
     search = SearchCall(query=MemoryQuery(text="tea"))
     assert [hit.id for hit in await kernel.search_memory(agent("ben"), search)] == [shared]
     forget = ForgetCall(selection=Selection(ids=(shared,)))
-    assert await kernel.forget_memory(agent("ben"), forget) == 1
+    gone = await kernel.forget_memory(agent("ben"), forget)
+    assert gone == Forgotten(memories=1, exchanges=0)
     assert await kernel.search_memory(agent("ada"), search) == ()

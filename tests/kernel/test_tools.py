@@ -24,7 +24,7 @@ class DeadServer:
         raise ToolServerUnavailableError("down", retry_after_seconds=4.0)
 
     async def call(
-        self, name: str, arguments: JsonObject, on_progress: OnProgress, /
+        self, name: str, arguments: JsonObject, on_progress: OnProgress, errand: str = "", /
     ) -> ToolResult:
         raise ToolServerUnavailableError("down", retry_after_seconds=4.0)
 

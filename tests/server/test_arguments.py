@@ -22,7 +22,8 @@ CASES: list[tuple[type[Arguments], dict[str, object], str]] = [
     (
         ExecuteArguments,
         {"tool": "a.b", "zzz": 1},
-        "unknown argument 'zzz' (known are tool, arguments, deadline_ms, idempotency_key)",
+        "unknown argument 'zzz' (known are tool, arguments, priority, deadline_ms,"
+        " idempotency_key)",
     ),
     (
         GenerateArguments,
@@ -69,6 +70,8 @@ CASES: list[tuple[type[Arguments], dict[str, object], str]] = [
     (SearchArguments, {"query": "x", "id": "y"}, "give exactly one of 'query' and 'id'"),
     (SearchArguments, {"query": "x", "k": 101}, "'k' must be at most 100, got the number 101"),
     (SearchArguments, {"query": "x", "since": "soon"}, "'since' must be ISO 8601"),
+    (AddArguments, {"content": "x", "created": "0001-01-01T00:00:00+02:00"}, "'created' must lie"),
+    (AddArguments, {"content": "x", "expires": "9999-12-31T23:00:00-02:00"}, "'expires' must lie"),
     (SearchArguments, {"query": "x", "until": 5}, "'until' must be a string such as 2026-12-01"),
     (SearchArguments, {"query": "x", "namespace": "a b"}, "'namespace' must be text that matches"),
     (AddArguments, {"content": "x", "namespace": "self/*"}, "'namespace' must be text that"),

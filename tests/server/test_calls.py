@@ -11,7 +11,9 @@ from mcp_types import CallToolResult, TextContent
 
 from aios_mcp.errors import ConflictError, RateLimitedError
 from aios_mcp.kernel import Allowance
+from aios_mcp.kernel.calls import AddCall
 from aios_mcp.kernel.cores import Core
+from aios_mcp.kernel.working_memory import WorkingMemory
 from backends.errors import (
     BackendTimeoutError,
     ContextOverflowError,
@@ -24,6 +26,7 @@ from backends.messages import (
     CoreStatus,
     GenerateRequest,
     JsonObject,
+    MemoryDraft,
     Piece,
     ServerStatus,
     ToolResult,
@@ -32,9 +35,10 @@ from backends.messages import (
 )
 from backends.protocols import Emit, OnProgress, Turn
 from backends.scripted import EchoCore
+from backends.scripted_sessions import ListSessions
 from backends.turns import UNINTERRUPTED
 from scheduler import QueueFullError
-from tests.kernel.kernels import agent, build, core
+from tests.kernel.kernels import NOW, agent, build, core
 from tests.marks import virtual_time
 from tests.server.surfaces import known, memories, server
 
@@ -72,7 +76,7 @@ class OneTool:
         return (ToolSpec(name="it", description="It.", input_schema={}),)
 
     async def call(
-        self, name: str, arguments: JsonObject, on_progress: OnProgress, /
+        self, name: str, arguments: JsonObject, on_progress: OnProgress, errand: str = "", /
     ) -> ToolResult:
         if isinstance(self._answer, Exception):
             raise self._answer
@@ -331,3 +335,31 @@ async def test_memories_are_listed_for_reading_and_as_data() -> None:
     )
     assert structured(gone) == {"forgotten": 1}
     assert texts(nothing) == ["No memory fits."]
+
+
+@pytest.mark.parametrize(("created", "shown"), [(1e18, "9999-12-31"), (-1e18, "0001-01-01")])
+async def test_a_memory_of_no_calendar_s_time_is_found_like_others(
+    created: float, shown: str
+) -> None:
+    kernel = build(memories=memories())
+    await kernel.add_memory(agent(), AddCall(draft=MemoryDraft(content=TEA, created=created)))
+    async with Client(server(kernel)) as client:
+        found = await client.call_tool("search_memory", {"query": "tea"})
+    [hit] = structured(found)["hits"]
+    assert hit["created"].startswith(shown)
+
+
+async def test_a_session_is_forgotten_with_what_was_said_in_it() -> None:
+    working = WorkingMemory(ListSessions(now=lambda: NOW), now=lambda: NOW)
+    kernel = build(memories=memories(), working=working)
+    prompt = {"prompt": "hello", "session": "s", "memory": {"k": 0, "turns": 1}}
+    async with Client(server(kernel)) as client:
+        await client.call_tool("llm_generate", prompt)
+        await client.call_tool("add_memory", {"content": TEA, "session": "s"})
+        gone = await client.call_tool("forget_memory", {"session": "s"})
+        again = await client.call_tool("forget_memory", {"session": "s"})
+        both = await client.call_tool("forget_memory", {"session": "s", "ids": ["m1"]})
+    assert structured(gone) == {"forgotten": 1, "exchanges": 1}
+    assert texts(gone) == ["Forgot 1 memories, and 1 exchanges of the session."]
+    assert structured(again) == {"forgotten": 0}
+    assert "'session'" in texts(both)[0]

@@ -38,7 +38,7 @@ class ManyTools:
         )
 
     async def call(
-        self, name: str, arguments: JsonObject, on_progress: OnProgress, /
+        self, name: str, arguments: JsonObject, on_progress: OnProgress, errand: str = "", /
     ) -> ToolResult:
         return ToolResult(content=({"type": "text", "text": f"{name} {dict(arguments)}"},))
 
