@@ -47,7 +47,7 @@ class Reference:
     def __init__(
         self, policy: PolicyName, slots: Mapping[str, int], most: int, most_per_agent: int
     ) -> None:
-        self.policy = policy
+        self.policy: PolicyName = policy
         self.slots = slots
         self.most = most
         self.most_per_agent = most_per_agent

@@ -91,7 +91,6 @@ class Store:
         await self.add("the harbour is closed", session="s", idempotency_key=f"k{when}")
         await self.add("the harbour is closed", session="s", tags=("sea",))
         await self.add("harbour closed", session="s", fold=True, tags=("port",))
-        await self.add(f"the apples 7 {when}", fold=True, tags=("port",))  # of a block
         second = await self.add("why is that", session="s", links=(("asks", first),))
         await self.add("the harbour is open", session="s", replaces=first, reason="it is June")
         brief = await self.add("brief", namespace="self/work", expires=NOW + 10)
