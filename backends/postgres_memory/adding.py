@@ -15,7 +15,7 @@ from backends.postgres_memory.forgetting import erase_expired
 from backends.postgres_memory.inserting import Addition, insert, number_of
 from backends.postgres_memory.partitions import Within
 from backends.postgres_memory.searching import Search, search
-from backends.postgres_memory.texts import Words, labels, storable, tagged
+from backends.postgres_memory.texts import Words, storable
 
 _KEEP_KEYS_SECONDS = 7 * 86_400.0
 _COMPARED_TO_FOLD = 10
@@ -169,13 +169,12 @@ def _renew(
     expires = draft.expires if later else ends
     if (tags, expires) == (before, ends):
         return
-    found_by = words.of(" ".join((content, *tags)))
     values = {
         "id": memory,
         "tags": tags,
         "expires": expires,
         "grown": len(to_json(tags).encode()) - len(to_json(before).encode()),
-        "words": tagged(space, [*found_by, *words.dated(created), *labels(tags, session)]),
+        "words": words.entered(space, content, tags, created, session).words,
     }
     connection.execute(
         "UPDATE memory SET tags = %(tags)s, expires = %(expires)s, size = size + %(grown)s"

@@ -64,9 +64,10 @@ def find_near(
         return Near(near, compared)
     asked = (within.namespaces, storable(embedder), values["vector"])
     rows = connection.execute(_GRAPHS, asked).fetchall()
-    explored = min(_EXPLORED * room, _MOST_EXPLORED)
-    for graph in [Graph(*row) for row in rows]:
+    if rows:
+        explored = min(_EXPLORED * room, _MOST_EXPLORED)
         connection.execute("SELECT set_config('hnsw.ef_search', %s, true)", (str(explored),))
+    for graph in [Graph(*row) for row in rows]:
         # With its numbers as they are: with placeholders the planner may not know the index.
         nearest = sql.SQL(_NEAREST).format(**_literals(graph))
         found = connection.execute(nearest, values).fetchall()

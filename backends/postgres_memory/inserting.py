@@ -8,7 +8,7 @@ from backends.memory_store.room import check_room
 from backends.memory_store.texts import digest_of, to_json, to_json_object
 from backends.messages import JsonObject, MemoryDraft
 from backends.postgres_memory.connections import Connection
-from backends.postgres_memory.texts import Words, labels, storable, tagged
+from backends.postgres_memory.texts import Words, storable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,11 @@ class Addition:
     max_rows: int
     max_bytes: int
 
+    @property
+    def created(self) -> float:
+        """When it was made, as the draft says or now."""
+        return self.now if self.draft.created is None else self.draft.created
+
 
 def insert(
     connection: Connection, space: int, namespace: int, addition: Addition, words: Words
@@ -52,7 +57,6 @@ def insert(
     texts = (draft.content, draft.kind, to_json(draft.tags), data or "", source)
     size = sum(len(text.encode()) for text in (*texts, draft.session, draft.reason))
     _check_room(connection, space, size, addition)
-    created = addition.now if draft.created is None else draft.created
     values = (
         space,
         namespace,
@@ -65,7 +69,7 @@ def insert(
         draft.session,
         draft.importance,
         draft.reason,
-        created,
+        addition.created,
         draft.expires,
         digest_of(draft),
         size,
@@ -74,21 +78,18 @@ def insert(
     row = connection.execute(_INSERT, values).fetchone()
     assert row is not None
     memory = int(row[0])
-    entry = _entry(space, addition, created, words)
+    entry = _entry(space, addition, words)
     embedder = None if addition.vector is None else embedder_number(connection, addition.embedder)
     connection.execute(_ENTER, {**entry, "id": memory, "before": before, "embedder": embedder})
     return memory
 
 
-def _entry(space: int, addition: Addition, created: float, words: Words) -> dict[str, object]:
+def _entry(space: int, addition: Addition, words: Words) -> dict[str, object]:
     draft = addition.draft
-    hashes = words.of(" ".join((draft.content, *draft.tags)))
+    entered = words.entered(space, draft.content, draft.tags, addition.created, draft.session)
     return {
         "nearness": 1.0 if draft.session else LOOSELY_TOGETHER,
-        "length": len(hashes),
-        "words": tagged(
-            space, [*hashes, *words.dated(created), *labels(draft.tags, draft.session)]
-        ),
+        **entered._asdict(),
         "vector": addition.vector or None,
     }
 
@@ -124,8 +125,7 @@ def _said_before(
         return None
     last = Said(row[0], row[1], row[2], _agent(to_json_object(row[3])), row[4])
     draft = addition.draft
-    created = addition.now if draft.created is None else draft.created
-    memory = Said(0, namespace, draft.session, _agent(draft.source), created)
+    memory = Said(0, namespace, draft.session, _agent(draft.source), addition.created)
     return last.id if is_said_after(memory, last) else None
 
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import NamedTuple
 
 import apsw
 
@@ -40,6 +41,13 @@ def storable_draft(draft: MemoryDraft) -> MemoryDraft:
     )
 
 
+class Entered(NamedTuple):
+    """The words of an entry: how many its text has, and those of the index."""
+
+    length: int
+    words: list[int]
+
+
 class Words:
     """Splits texts into words as the SQLite store does, so that both find the same."""
 
@@ -51,6 +59,14 @@ class Words:
         """Give the hashes of a text's words, as often as they stand in it."""
         with self._lock:
             return [word_hash(stem) for stem in stems(self._tokenizer, text)]
+
+    def entered(
+        self, space: int, content: str, tags: Iterable[str], created: float, session: str
+    ) -> Entered:
+        """Give what an entry is found by: its text and tags, its day, and its labels."""
+        hashes = self.of(" ".join((content, *tags)))
+        by = [*hashes, *self.dated(created), *labels(tags, session)]
+        return Entered(len(hashes), tagged(space, by))
 
     def looked_for(self, query: str) -> list[int]:
         """Give the hashes of the words that a query looks for, each once."""
