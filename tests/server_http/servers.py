@@ -86,7 +86,7 @@ class Probe:
 
 @asynccontextmanager
 async def serving(
-    probe: Probe | None = None,
+    served: Probe | MCPServer[Any] | None = None,
     *,
     known: Agents | None = None,
     http: HttpPart | None = None,
@@ -94,6 +94,7 @@ async def serving(
     grace_seconds: float = 0.0,
 ) -> AsyncGenerator[str]:
     """Serve for the length of the block; give the base URL."""
+    server = served if isinstance(served, MCPServer) else (served or Probe()).server
     listening = anyio.Event()
     urls: list[str] = []
 
@@ -105,7 +106,7 @@ async def serving(
         tasks.start_soon(
             partial(
                 serve_http,
-                (probe or Probe()).server,
+                server,
                 known or agents(),
                 host="127.0.0.1",
                 port=0,

@@ -4,23 +4,18 @@ import logging
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from runpy import run_path
-from typing import Any
 
 import anyio
 import httpx2
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.server import MCPServer
 from mcp_types import CallToolResult, TextContent
 
-from aios_mcp.config.model import HttpPart
 from aios_mcp.kernel import Agents
 from aios_mcp.kernel.calls import GenerateCall
-from aios_mcp.server.http import serve_http
 from backends.messages import JsonObject, ServerStatus, ToolResult, ToolSpec
 from backends.protocols import OnProgress, ToolServer
 from backends.scripted import ListJournal
@@ -31,39 +26,10 @@ from tests.kernel.errands import Slot
 from tests.kernel.kernels import NOW, agent, build, core, ignore, prompt
 from tests.marks import asyncio_only
 from tests.server.surfaces import SECRETS, known, server
+from tests.server_http.servers import serving
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "summary_server.py"
 Opener = Callable[[str], AbstractAsyncContextManager[ToolServer]]
-
-
-@asynccontextmanager
-async def serving(served: MCPServer[Any], known: Agents) -> AsyncGenerator[str]:
-    urls: list[str] = []
-    listening = anyio.Event()
-
-    def on_listening(url: str) -> None:
-        urls.append(url)
-        listening.set()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(
-            partial(
-                serve_http,
-                served,
-                known,
-                host="127.0.0.1",
-                port=0,
-                http=HttpPart(),
-                default_agent="ada",
-                is_ready=lambda: True,
-                on_listening=on_listening,
-                grace_seconds=0.1,
-            )
-        )
-        with anyio.fail_after(10):
-            await listening.wait()
-        yield f"{urls[0]}/mcp"
-        tasks.cancel_scope.cancel()
 
 
 class Later:
@@ -99,8 +65,8 @@ async def over_stdio(url: str) -> AsyncGenerator[ToolServer]:
 @asynccontextmanager
 async def over_http(url: str) -> AsyncGenerator[ToolServer]:
     async with (
-        serving(run_path(str(EXAMPLE))["build"](url, SECRETS["bob"]), nobody()) as here,
-        open_tool_server("summary", HttpServer(url=here)) as opened,
+        serving(run_path(str(EXAMPLE))["build"](url, SECRETS["bob"]), known=nobody()) as here,
+        open_tool_server("summary", HttpServer(url=f"{here}/mcp")) as opened,
     ):
         yield opened
 
@@ -139,9 +105,9 @@ async def test_what_a_server_asks_for_an_agent_does_not_wait_behind_its_own_batc
     caplog.set_level(logging.DEBUG)
     with anyio.fail_after(40):
         async with (
-            serving(server(kernel, agents=known(ada, bob)), known(ada, bob)) as url,
-            opener(url) as later.real,
-            connected(url, SECRETS["ada"]) as client,
+            serving(server(kernel, agents=known(ada, bob)), known=known(ada, bob)) as url,
+            opener(f"{url}/mcp") as later.real,
+            connected(f"{url}/mcp", SECRETS["ada"]) as client,
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(own, "holds", anyio.Event())

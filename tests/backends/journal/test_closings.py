@@ -1,8 +1,6 @@
 """The end of a call need only be in line for the disk when its answer goes out; what that costs."""
 
 import contextlib
-import signal
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +14,10 @@ from backends.errors import OverdrawnError, StoreBusyError, StoreFullError
 from backends.journal import JOURNAL, SqliteJournal
 from backends.messages import Balance
 from tests.backends.database.test_writer import occupied
+from tests.backends.journal.processes import run_until_killed
 from tests.contracts.test_journal import NOW, balance, closed, hold, opened
 from tests.marks import asyncio_only
 
-ROOT = Path(__file__).parents[3]
 DIES_WHEN_A_CALL_HAS_ENDED = """
 import os, signal, sys
 from dataclasses import replace
@@ -120,10 +118,7 @@ async def test_an_end_that_was_lost_with_its_process_counts_in_full_and_a_promis
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "journal.db"
-    program = [sys.executable, "-c", DIES_WHEN_A_CALL_HAS_ENDED, str(path)]
-    with anyio.fail_after(60):
-        done = await anyio.run_process(program, cwd=ROOT, check=False)
-    assert done.returncode == -signal.SIGKILL
+    await run_until_killed(DIES_WHEN_A_CALL_HAS_ENDED, path)
     async with open_database(path, [JOURNAL]) as database:
         journal = SqliteJournal(database, now=lambda: NOW)
         assert await journal.recover() == 1

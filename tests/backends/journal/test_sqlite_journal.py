@@ -1,11 +1,9 @@
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import anyio
 import apsw
 import pytest
 from hypothesis import given
@@ -17,6 +15,7 @@ from backends.journal import JOURNAL, SqliteJournal
 from backends.journal.chain import lists_as_json
 from backends.journal.processes import Process
 from backends.messages import Balance, CallOpened
+from tests.backends.journal.processes import run_until_killed
 from tests.contracts.test_journal import NOW, closed, hold, opened
 from tests.marks import asyncio_only
 
@@ -37,16 +36,12 @@ async def main():
 
 anyio.run(main)
 """
-ROOT = Path(__file__).parents[3]
 
 
 @asyncio_only  # a virtual clock jumps past the deadline while another process works
 async def test_a_call_left_open_by_a_dead_process_is_charged_in_full(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
-    program = [sys.executable, "-c", DIES_WITH_A_CALL_OPEN, str(path)]
-    with anyio.fail_after(60):
-        done = await anyio.run_process(program, cwd=ROOT, check=False)
-    assert done.returncode == -signal.SIGKILL
+    await run_until_killed(DIES_WITH_A_CALL_OPEN, path)
     async with open_database(path, [JOURNAL]) as database:
         journal = SqliteJournal(database, now=lambda: NOW)
         assert await journal.recover() == 1
