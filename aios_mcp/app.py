@@ -85,7 +85,7 @@ async def open_kernel(config: Config, base: Path | None = None) -> AsyncGenerato
         )
         journal = SqliteJournal(database, now=_wall_clock)
         await journal.recover()
-        stack.callback(journal.settle_late)
+        stack.push_async_callback(journal.settle)
         token_key = load_or_create_key(directories.data)
         agents = _agents(config, directories, token_key)
         sessions = session_parts(config, database, agents, now=_wall_clock)

@@ -63,16 +63,17 @@ async def _one_agent(
     count: int, bar: float, recall: float | None, rounds: int, peers: Sequence[str] = ("numpy",)
 ) -> list[Figure]:
     embedder = TopicEmbedder(count)
-    asked = questions(rounds)
+    asked, contents = questions(rounds), texts(count)
     async with opened(embedder) as (store, database):
-        await fill(database, embedder, [("ada", text) for text in texts(count)])
+        await fill(database, embedder, [("ada", text) for text in contents])
         filtered = await _times(lambda n: _search(store, "ada", asked[n], is_filtered=True), rounds)
         plain = await _times(lambda n: _search(store, "ada", asked[n]), rounds)
         found = await _recall(store, embedder, min(rounds, 50))
         size_bytes = await _size_bytes(database) / count
     labels = np.arange(count) % 2
     sizes = dict.fromkeys(peers, count)
-    times = search_times(Rows(embedder.vectors, labels), sizes, _PEER_ROUNDS)
+    rows = Rows(embedder.vectors, contents, labels, asked)
+    times = search_times(rows, sizes, _PEER_ROUNDS)
     what = f"{count:,} memories of one agent"
     return [
         Figure(
@@ -80,7 +81,7 @@ async def _one_agent(
             value=median(filtered),
             unit="ms",
             bar=bar,
-            peer=f"vectors only, filtered: {shown(times)}" if times else "",
+            peer=f"filtered: {shown(times)}" if times else "",
         ),
         *_ratios(times, median(filtered), bar=2.0),
         Figure(name="the same without filters, p50", value=median(plain), unit="ms"),
@@ -132,7 +133,9 @@ async def _many_agents(agents: int, memories: int, rounds: int, quick: bool) -> 
         )
     rows = Rows(
         embedder.vectors[np.arange(agents * memories) % MEMORIES],
+        own * agents,
         np.arange(agents * memories) // memories,
+        asked,
     )
     sizes = {"numpy": agents * memories} if quick else dict(MANY_AGENTS_PEERS)
     times = search_times(rows, sizes, _PEER_ROUNDS)
@@ -142,7 +145,7 @@ async def _many_agents(agents: int, memories: int, rounds: int, quick: bool) -> 
             value=median(among),
             unit="ms",
             bar=5.0,
-            peer="vectors only, one agent's: "
+            peer="one agent's: "
             + ", ".join(
                 f"{shown({name: times[name]})} among {size // memories:,} agents"
                 for name, size in sizes.items()

@@ -1,6 +1,7 @@
-"""Other stores over the same vectors, with the same filter, where they are installed.
+"""Other stores over the same memories, with the same filter, where they are installed.
 
-They search by vectors alone; ours is measured in whole, with words.
+lancedb searches by words and vectors as ours does; the others are measured by vectors alone, which
+is less than ours does.
 """
 
 import time
@@ -17,20 +18,30 @@ from numpy.typing import NDArray
 from backends.protocols import Vectors
 
 Labels = NDArray[np.int64]
-Search = Callable[[Vectors, int], Sequence[int]]
+Search = Callable[[int], Sequence[int]]
+
+WITH_WORDS = frozenset({"lancedb"})
+"""Which of them search by words too."""
 
 _BATCH = 1000
 
 
 class Rows(NamedTuple):
-    """What a peer stores: a vector and a label each, by which its searches are filtered."""
+    """What a peer stores: a vector, a text and a label, by which its searches are filtered.
+
+    A search is for one of the rows, by its vector and by a question.
+    """
 
     vectors: Vectors
+    texts: Sequence[str]
     labels: Labels
+    questions: Sequence[str]
 
     def first(self, count: int) -> "Rows":
         """Give some of them."""
-        return Rows(self.vectors[:count], self.labels[:count])
+        return self._replace(
+            vectors=self.vectors[:count], texts=self.texts[:count], labels=self.labels[:count]
+        )
 
 
 def search_times(rows: Rows, sizes: Mapping[str, int], rounds: int) -> dict[str, float | None]:
@@ -55,7 +66,9 @@ def search_times(rows: Rows, sizes: Mapping[str, int], rounds: int) -> dict[str,
 def shown(times: Mapping[str, float | None]) -> str:
     """Write times on one line."""
     return ", ".join(
-        f"{name} is not installed" if each is None else f"{name} {each:.2f} ms"
+        f"{name} is not installed"
+        if each is None
+        else f"{name}{' with words' * (name in WITH_WORDS)} {each:.2f} ms"
         for name, each in times.items()
     )
 
@@ -65,7 +78,7 @@ def _measure(search: Search, rows: Rows, rounds: int) -> float:
     step = len(rows.vectors) // rounds | 1  # odd, so that it is not one label alone
     for number in np.arange(1, step * rounds, step)[:rounds] % len(rows.vectors):
         start = time.perf_counter_ns()
-        found = search(rows.vectors[number], int(rows.labels[number]))
+        found = search(int(number))
         times.append((time.perf_counter_ns() - start) / 1e6)
         assert number in found
     return median(times)
@@ -76,8 +89,9 @@ def _numpy(rows: Rows, directory: str) -> Search:
     members = {int(label): np.flatnonzero(rows.labels == label) for label in np.unique(rows.labels)}
     parts = {label: rows.vectors[numbers] for label, numbers in members.items()}
 
-    def search(vector: Vectors, label: int) -> Sequence[int]:
-        likeness = parts[label] @ vector
+    def search(number: int) -> Sequence[int]:
+        label = int(rows.labels[number])
+        likeness = parts[label] @ rows.vectors[number]
         best = np.argpartition(-likeness, 10)[:10]
         return [int(each) for each in members[label][best]]
 
@@ -96,8 +110,12 @@ def _chroma(rows: Rows, directory: str) -> Search:
             metadatas=[{"label": int(rows.labels[number])} for number in numbers],
         )
 
-    def search(vector: Vectors, label: int) -> Sequence[int]:
-        found = collection.query(query_embeddings=[vector], n_results=10, where={"label": label})
+    def search(number: int) -> Sequence[int]:
+        found = collection.query(
+            query_embeddings=[rows.vectors[number]],
+            n_results=10,
+            where={"label": int(rows.labels[number])},
+        )
         return [int(each) for each in found["ids"][0]]
 
     return search
@@ -119,9 +137,10 @@ def _qdrant(rows: Rows, directory: str) -> Search:
         payload=[{"label": label} for label in rows.labels.tolist()],
     )
 
-    def search(vector: Vectors, label: int) -> Sequence[int]:
-        is_one = models.FieldCondition(key="label", match=models.MatchValue(value=label))
-        only = models.Filter(must=[is_one])
+    def search(number: int) -> Sequence[int]:
+        label = models.MatchValue(value=int(rows.labels[number]))
+        only = models.Filter(must=[models.FieldCondition(key="label", match=label)])
+        vector = rows.vectors[number]
         found = client.query_points("memories", query=vector, query_filter=only, limit=10)
         return [int(point.id) for point in found.points]
 
@@ -130,18 +149,24 @@ def _qdrant(rows: Rows, directory: str) -> Search:
 
 def _lance(rows: Rows, directory: str) -> Search:
     lancedb: Any = import_module("lancedb")
+    rerankers: Any = import_module("lancedb.rerankers")
     arrow: Any = import_module("pyarrow")
     flat = arrow.array(rows.vectors.reshape(-1))
     columns = {
         "vector": arrow.FixedSizeListArray.from_arrays(flat, rows.vectors.shape[1]),
+        "text": arrow.array(rows.texts),
         "n": arrow.array(np.arange(len(rows.vectors))),
         "label": arrow.array(rows.labels),
     }
     table = lancedb.connect(directory).create_table("memories", arrow.table(columns))
     table.create_scalar_index("label")
+    table.create_fts_index("text")
+    fused = rerankers.RRFReranker()
 
-    def search(vector: Vectors, label: int) -> Sequence[int]:
-        wanted = table.search(vector).where(f"label = {label}", prefilter=True)
+    def search(number: int) -> Sequence[int]:
+        words = table.search(query_type="hybrid").text(rows.questions[number % len(rows.questions)])
+        near = words.vector(rows.vectors[number]).rerank(fused)
+        wanted = near.where(f"label = {int(rows.labels[number])}", prefilter=True)
         return [int(row["n"]) for row in wanted.limit(10).to_list()]
 
     return search

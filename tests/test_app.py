@@ -13,10 +13,13 @@ from aios_mcp.directories import Directories
 from aios_mcp.kernel.calls import AddCall, GenerateCall, Generation, SearchCall
 from backends.errors import BackendError
 from backends.llama_cpp import BUNDLED_MODEL
+from backends.memory_store.entries import LOOSE_ROWS
 from backends.messages import GenerateRequest, MemoryDraft, MemoryQuery, Message, Piece
 from backends.protocols import Emit
 from scheduler import Lane
+from tests.backends.database.lines import fill, occupied
 from tests.backends.llama_cpp.tiny_models import write_language_model
+from tests.backends.memory_store.statements import running
 from tests.marks import asyncio_only
 
 pytestmark = asyncio_only
@@ -58,6 +61,55 @@ async def test_the_defaults_generate_remember_and_are_ready(tmp_path: Path) -> N
             assert hit.content == draft.content
             ops = [record.op for record in await app.kernel.audit(local)]
             assert ops == ["search_memory", "add_memory", "llm_generate"]
+
+
+async def test_the_end_of_a_call_that_finds_no_room_in_line_is_written_at_the_stop(
+    tmp_path: Path,
+) -> None:
+    config = configure(tmp_path)
+    generating, go, ended = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def emit(piece: Piece, /) -> None:
+        del piece
+        generating.set()
+        await go.wait()
+
+    async def ask(app: App) -> None:
+        request = GenerateRequest(messages=(Message("user", "Hello"),), max_tokens=1)
+        call = GenerateCall(request=request)
+        await app.kernel.llm_generate(app.agents.get("local"), call, emit)
+        ended.set()
+
+    with anyio.fail_after(SECONDS):
+        async with open_kernel(config, tmp_path) as app, anyio.create_task_group() as tg:
+            tg.start_soon(ask, app)
+            await generating.wait()
+            async with occupied(app.database):
+                fill(app.database)
+                go.set()
+                await ended.wait()
+            assert (await app.kernel.status(app.agents.get("local"))).unsettled == 1
+        async with open_kernel(config, tmp_path) as app:
+            [record] = await app.kernel.audit(app.agents.get("local"))
+            assert (record.op, record.outcome) == ("llm_generate", "ok")
+
+
+@pytest.mark.parametrize(("mebibytes", "reads_again"), [(128, False), (0, True)])
+async def test_what_searches_read_stays_in_memory_up_to_the_configured_bound(
+    tmp_path: Path, mebibytes: int, reads_again: bool
+) -> None:
+    config = configure(tmp_path, f'[memory]\nembedder = "static"\ncache_mb = {mebibytes}')
+    query = SearchCall(query=MemoryQuery(text="teapot"), namespace=None)
+    with running() as ran, anyio.fail_after(SECONDS):
+        async with open_kernel(config, tmp_path) as app:
+            local = app.agents.get("local")
+            for number in range(LOOSE_ROWS):
+                draft = MemoryDraft(content=f"teapot {number}")
+                await app.kernel.add_memory(local, AddCall(draft=draft, namespace="self"))
+            assert await app.kernel.search_memory(local, query)
+            ran.clear()
+            assert await app.kernel.search_memory(local, query)
+    assert any("JOIN part ON" in each.sql for each in ran) is reads_again
 
 
 async def test_a_kernel_whose_only_core_failed_is_not_ready(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from backends.journal.processes import Process
 from backends.messages import AuditRecord, Balance, CallClosed, CallOpened, Hold, Unit
 
 _KEEP_KEYS_SECONDS = 7 * 86_400.0
+_SETTLE_SECONDS = 5.0  # at the end of the process
+_PAUSE_SECONDS = 0.5
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class SqliteJournal:
         self, opened: CallOpened, holds: Sequence[Hold], once: str | None, /
     ) -> str | None:
         """Record the intent and set the holds aside, in one transaction."""
-        self.settle_late()
+        self._settle_late()
         opening = Opening(opened, holds, once)
         answer = await self._write(opening)
         if answer is None:
@@ -76,7 +78,7 @@ class SqliteJournal:
         if opening is None:
             logger.error("call closed twice", extra={"request_id": closed.request_id})
             return
-        self.settle_late()
+        self._settle_late()
         closing = Closing(opening, closed)
         if opening.once is None:
             self._settle(closing)
@@ -86,11 +88,15 @@ class SqliteJournal:
         except StoreError as exc:
             self._keep((closing,), exc)
 
-    def settle_late(self) -> None:
-        """Put in line once more what could not be written: calls do, and the end of the process."""
-        if self._late:
-            late, self._late = self._late, []
-            self._settle(*late)
+    async def settle(self) -> None:
+        """Write what could not be written, before the process ends; gives up after some seconds."""
+        with anyio.move_on_after(_SETTLE_SECONDS, shield=True):
+            while True:
+                self._settle_late()
+                await self._settled()
+                if not self._late:
+                    break
+                await anyio.sleep(_PAUSE_SECONDS)
 
     def unsettled(self, agent: str, /) -> int:
         """Count the agent's calls whose end could not be written yet."""
@@ -162,6 +168,11 @@ class SqliteJournal:
         )
         # Of several entries only closings, whose outcome is None, so that the last one's counts.
         return [[next(outcomes) for _ in entries][-1] for entries in all_entries]
+
+    def _settle_late(self) -> None:
+        if self._late:
+            late, self._late = self._late, []
+            self._settle(*late)
 
     def _settle(self, *closings: Closing) -> None:
         failed = partial(self._keep, closings)

@@ -1,7 +1,6 @@
 """What writes that share a commit mean to each other, and to those who wait for them."""
 
 import threading
-import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from backends.database import Component, Database, open_database
 from backends.errors import StoreBusyError, StoreError
+from tests.backends.database.lines import occupied
 
 NOTES = Component("notes", ("CREATE TABLE note(id INTEGER PRIMARY KEY, text TEXT NOT NULL)",))
 
@@ -44,26 +44,6 @@ def texts(connection: apsw.Connection) -> list[str]:
 async def opened(directory: Path) -> AsyncGenerator[Database]:
     async with open_database(directory / "x.db", [NOTES]) as database:
         yield database
-
-
-@asynccontextmanager
-async def occupied(database: Database, seconds: float = 0.0) -> AsyncGenerator[None]:
-    """Keep the writer at work for the length of the block, and some seconds longer."""
-    started, go = threading.Event(), threading.Event()
-
-    def work(connection: apsw.Connection) -> None:
-        del connection
-        started.set()
-        assert go.wait(60)
-        time.sleep(seconds)
-
-    async with anyio.create_task_group() as tg:
-        tg.start_soon(database.write, work)
-        assert await anyio.to_thread.run_sync(started.wait, 60)
-        try:
-            yield
-        finally:
-            go.set()
 
 
 async def test_writes_that_arrive_during_a_commit_share_the_next_one(tmp_path: Path) -> None:

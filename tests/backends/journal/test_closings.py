@@ -1,19 +1,16 @@
 """The end of a call need only be in line for the disk when its answer goes out; what that costs."""
 
-import contextlib
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
-import apsw
 import pytest
 
 from backends.database import Database, open_database
-from backends.errors import OverdrawnError, StoreBusyError, StoreFullError
+from backends.errors import OverdrawnError, StoreFullError
 from backends.journal import JOURNAL, SqliteJournal
 from backends.messages import Balance
-from tests.backends.database.test_writer import occupied
+from tests.backends.database.lines import fill, occupied
 from tests.backends.journal.processes import run_until_killed
 from tests.contracts.test_journal import NOW, balance, closed, hold, opened
 from tests.marks import asyncio_only
@@ -25,7 +22,7 @@ from pathlib import Path
 import anyio
 from backends.database import open_database
 from backends.journal import JOURNAL, SqliteJournal
-from tests.backends.database.test_writer import occupied
+from tests.backends.database.lines import occupied
 from tests.contracts.test_journal import closed, hold, opened
 
 async def main():
@@ -197,24 +194,9 @@ async def test_an_end_that_finds_no_room_in_line_goes_with_the_next_call_or_the_
         async with occupied(database):
             fill(database)
             await journal.close_call(closed(2, used=4))
-        journal.settle_late()  # as an orderly stop does
+        await journal.settle()  # as an orderly stop does
     async with open_database(tmp_path / "journal.db", [JOURNAL]) as database:
         assert await balance(await journal_in(database)) == Balance(spent=7 + 4, held=0)
-
-
-def fill(database: Database) -> None:
-    """Put so much in the writer's line that nothing else finds room."""
-
-    def nothing(connection: apsw.Connection, items: Sequence[object]) -> list[None]:
-        del connection
-        return [None for _ in items]
-
-    def fail(exc: BaseException) -> None:
-        raise exc
-
-    with contextlib.suppress(StoreBusyError):
-        while True:
-            database.send(nothing, 0, failed=fail)
 
 
 async def test_an_end_that_can_never_be_written_keeps_nobody_else_from_ending(
