@@ -42,7 +42,7 @@ def storable_draft(draft: MemoryDraft) -> MemoryDraft:
 
 
 class Entered(NamedTuple):
-    """The words of an entry: how many its text has, and those of the index."""
+    """The words of an entry: how many its content has, and those of the index."""
 
     length: int
     words: list[int]
@@ -66,7 +66,7 @@ class Words:
         """Give what an entry is found by: its text and tags, its day, and its labels."""
         hashes = self.of(" ".join((content, *tags)))
         by = [*hashes, *self.dated(created), *labels(tags, session)]
-        return Entered(len(hashes), tagged(space, by))
+        return Entered(len(content.split()), tagged(space, by))
 
     def looked_for(self, query: str) -> list[int]:
         """Give the hashes of the words that a query looks for, each once."""
