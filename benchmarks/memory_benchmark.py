@@ -230,12 +230,13 @@ async def _search(
 async def _recall(store: SqliteMemoryStore, embedder: TopicEmbedder, rounds: int) -> float:
     """Give the share of the ten nearest that a search by vectors finds."""
     found = 0
-    for _ in range(rounds):
-        [vector] = await embedder.embed(["next"])
+    for number in range(rounds):
+        text = f"next {number}"
+        [vector] = await embedder.embed([text])
         likeness = embedder.vectors @ vector
-        exact = {f"{number:026x}" for number in np.argpartition(-likeness, 10)[:10]}
+        exact = {f"{each:026x}" for each in np.argpartition(-likeness, 10)[:10]}
         embedder.rewind()
-        query = MemoryQuery(text="next", mode="vector", k=10)
+        query = MemoryQuery(text=text, mode="vector", k=10)
         hits = await store.search(query, [Reach("ada", ("self/*",))])
         found += len(exact & {hit.id for hit in hits})
     return found / (10 * rounds)

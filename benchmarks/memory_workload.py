@@ -61,7 +61,7 @@ class TopicEmbedder:
         """Give one as it is stored, worked out once where there are few."""
         found = self._stored.get(number)
         if found is None:
-            found = quantise(self.vectors[number])
+            [found] = quantise(self.vectors[number : number + 1])
             if len(self.vectors) <= _FEW:
                 self._stored[number] = found
         return found

@@ -20,8 +20,8 @@ def open_writer(path: Path) -> apsw.Connection:
     _prepare(connection)
     # Fetched to the end: apsw stops at the first row, which the second of these already gives.
     connection.execute(
-        "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-        "PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON"
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 2000;"
+        "PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY"
     ).fetchall()
     return connection
 

@@ -70,12 +70,12 @@ class Database:
             StoreError: It could not be written; nothing of it was.
         """
         write = Write(batch, item)
-        done = self._writer.put(write)
+        self._writer.put(write)
         try:
-            await done.wait()
+            await write.done.wait()
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
-                await done.wait()
+                await write.done.wait()
             # A cancelled scope cancels again at the next checkpoint; all else does so only once.
             if anyio.current_effective_deadline() > -math.inf:
                 raise
@@ -96,7 +96,9 @@ class Database:
         Raises:
             StoreError: There is no room in the queue.
         """
-        return self._writer.put(Write(batch, item, failed))
+        write = Write(batch, item, failed)
+        self._writer.put(write)
+        return write.done
 
     async def read(self, work: Work[T], /) -> T:
         """Run `work` on a connection that sees one consistent state and cannot write.

@@ -17,7 +17,8 @@ from backends.database.failures import store_error
 from backends.errors import StoreBusyError, StoreError
 
 _LARGEST_GROUP = 256
-_MOST_GROUPS = 40
+_MOST_WAITING = 40 * _LARGEST_GROUP
+_WORTH_HALVING = 8
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class Write:
         failed: Told on the event loop's thread of an exception, where nobody waits for the outcome.
         outcome: A value, or an exception: that it failed, until it is known to have been written.
         since: Seconds on the monotonic clock.
+        done: Set once the outcome is final.
     """
 
     batch: Callable[[apsw.Connection, Sequence[Any]], Sequence[object]]
@@ -39,20 +41,7 @@ class Write:
     failed: Callable[[BaseException], None] | None = None
     outcome: object = field(default_factory=lambda: StoreError("the database failed"))
     since: float = field(default_factory=time.monotonic)
-
-
-@dataclass(slots=True, eq=False)
-class _Group:
-    """Writes of one transaction; `done` is set when all their outcomes are final."""
-
-    writes: list[Write] = field(default_factory=list[Write])
     done: anyio.Event = field(default_factory=anyio.Event)
-
-    def end(self) -> None:
-        for write in self.writes:
-            if write.failed is not None and isinstance(write.outcome, BaseException):
-                write.failed(write.outcome)
-        self.done.set()
 
 
 class Writer:
@@ -77,12 +66,12 @@ class Writer:
         self._loop = anyio.lowlevel.current_token()
         self._thread = threading.Thread(target=self._run, name="aios-mcp writer", daemon=True)
         self._turn = threading.Condition()  # guards the two below
-        self._waiting: deque[_Group] = deque()  # all full but the last
+        self._waiting: deque[Write] = deque()
         self._is_ending = False
         self._thread.start()
 
-    def put(self, write: Write) -> anyio.Event:
-        """Queue a write; gives the event that its outcome is final.
+    def put(self, write: Write) -> None:
+        """Queue a write.
 
         Raises:
             StoreError: The queue is full, or the writer is ending.
@@ -90,13 +79,10 @@ class Writer:
         with self._turn:
             if self._is_ending:
                 raise StoreError("the database is closing")
-            if not self._waiting or len(self._waiting[-1].writes) >= _LARGEST_GROUP:
-                if len(self._waiting) >= _MOST_GROUPS:
-                    raise StoreBusyError("too many writes wait for the database; try again")
-                self._waiting.append(_Group())
-                self._turn.notify()
-            self._waiting[-1].writes.append(write)
-            return self._waiting[-1].done
+            if len(self._waiting) >= _MOST_WAITING:
+                raise StoreBusyError("too many writes wait for the database; try again")
+            self._waiting.append(write)
+            self._turn.notify()
 
     def end(self) -> None:
         """Refuse further writes, commit those that wait, end the thread. Not for the event loop."""
@@ -108,24 +94,29 @@ class Writer:
     def _run(self) -> None:
         while group := self._take():
             late = time.monotonic() - self._patience
-            for write in group.writes:
+            for write in group:
                 if write.since < late:
                     write.outcome = StoreBusyError("the database cannot keep up; try again")
             try:
-                self._commit([write for write in group.writes if write.since >= late])
+                self._commit([write for write in group if write.since >= late])
             except Exception:
                 logger.exception("a group of writes could not be undone")
             try:
                 token = self._loop
-                token.backend_class.run_sync_soon(group.end, (), token.native_token)
+                token.backend_class.run_sync_soon(_end, (group,), token.native_token)
             except anyio.RunFinishedError:
-                count = len(group.writes)
+                count = len(group)
                 logger.warning("writes ended after their event loop", extra={"writes": count})
 
-    def _take(self) -> _Group | None:
+    def _take(self) -> Sequence[Write]:
         with self._turn:
+            was_idle = not self._waiting
             self._turn.wait_for(lambda: self._waiting or self._is_ending)
-            return self._waiting.popleft() if self._waiting else None
+            count = min(len(self._waiting), _LARGEST_GROUP)
+            if was_idle and count >= _WORTH_HALVING:
+                # Who is answered prepares its next write while the other half is written.
+                count //= 2
+            return [self._waiting.popleft() for _ in range(count)]
 
     def _commit(self, group: Sequence[Write]) -> None:
         try:
@@ -155,6 +146,13 @@ class Writer:
     def _undo(self) -> None:
         if self._connection.in_transaction:  # SQLite gives some up by itself
             self._connection.execute("ROLLBACK")
+
+
+def _end(group: Sequence[Write]) -> None:
+    for write in group:
+        if write.failed is not None and isinstance(write.outcome, BaseException):
+            write.failed(write.outcome)
+        write.done.set()
 
 
 def _work(connection: apsw.Connection, group: Sequence[Write]) -> list[tuple[Write, object]]:

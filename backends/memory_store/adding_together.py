@@ -18,8 +18,9 @@ from backends.memory_store.additions import Addition, Row, described, memory_row
 from backends.memory_store.entries import (
     LOOK_EVERY,
     Described,
+    Entering,
     Said,
-    entry_of,
+    entries_of,
     is_said_after,
     pack,
 )
@@ -106,7 +107,7 @@ class _Together:
         self._connection = connection
         self._growing: dict[int, _Growing] = {}
         self._rows: list[Row] = []
-        self._entries: list[Sequence[str | int | float | bytes | None]] = []
+        self._entering: list[Entering] = []
 
     def put(self, addition: Addition, digest: bytes, found: _Found) -> Added | Exception:
         """Take one more, if there is room for it."""
@@ -123,14 +124,8 @@ class _Together:
         entered = described(addition, memory, found.namespace)
         before = _said_before(growing, found, entered)
         self._rows.append(row)
-        self._entries.append(
-            entry_of(
-                self._connection,
-                entered,
-                before=before & (1 << SEQ_BITS) - 1,
-                embedder=found.embedder,
-                vector=addition.vector,
-            )
+        self._entering.append(
+            Entering(entered, before & (1 << SEQ_BITS) - 1, found.embedder, addition.vector)
         )
         growing.next_seq += 1
         growing.rows += 1
@@ -143,7 +138,7 @@ class _Together:
     def write(self) -> None:
         """Write them all, and pack the entries of partitions that have grown."""
         insert(self._connection, "memory", self._rows)
-        insert(self._connection, "entry", self._entries)
+        insert(self._connection, "entry", entries_of(self._connection, self._entering))
         for space in {row.id >> SEQ_BITS for row in self._rows if row.id % LOOK_EVERY == 0}:
             pack(self._connection, space)
 

@@ -58,7 +58,8 @@ class Row(NamedTuple):
 def memory_row(addition: Addition, memory: int, namespace: int, digest: bytes) -> Row:
     """Give the row of a new memory."""
     draft = addition.draft
-    tags, source = to_json(sorted({*draft.tags})), to_json(draft.source)
+    tags = to_json(sorted({*draft.tags})) if draft.tags else "[]"
+    source = to_json(draft.source)
     data = None if draft.data is None else to_json(draft.data)
     texts = (draft.content, draft.kind, tags, data or "", source, draft.session, draft.reason)
     return Row(

@@ -66,7 +66,8 @@ def _strays_of(connection: apsw.Connection, space: int) -> list[str]:
     for memory, public in rows:
         described = describe(connection, memory)
         assert described is not None
-        wanted = _Seen(facts_of(described, before=0), words_of(connection, described))
+        [words] = words_of(connection, [described])
+        wanted = _Seen(facts_of(described, before=0), words)
         if seen.pop(memory & (1 << SEQ_BITS) - 1, []) != [wanted]:
             strays.append(public)
     return strays + [f"number {seq}" for seq in seen]

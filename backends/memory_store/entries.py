@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import apsw
 import numpy as np
 
-from backends.database import Value, fetch, fetch_one
+from backends.database import Value, fetch, fetch_one, insert
 from backends.memory_store.blocks import (
     FACTS,
     Entries,
@@ -27,10 +27,9 @@ from backends.memory_store.schema import SEQ_BITS
 from backends.memory_store.vectors import Stored
 from backends.memory_store.words import (
     date_words,
-    label_hash,
+    label_term,
     packed_hashes,
     stems,
-    word_hashes,
 )
 
 LOOSE_ROWS = 256
@@ -151,15 +150,18 @@ def facts_of(memory: Described, before: int) -> bytes:
     )
 
 
-def words_of(connection: apsw.Connection, memory: Described) -> bytes:
-    """Give the words and labels that a memory is found by."""
-    text = " ".join((memory.content, *memory.tags, date_words(memory.created)))
-    hashes = word_hashes(stems(connection, text))
-    hashes.add(label_hash("kind", memory.kind))
-    hashes.update(label_hash("tag", tag) for tag in memory.tags)
+def words_of(connection: apsw.Connection, memories: Sequence[Described]) -> list[bytes]:
+    """Give the words and labels that each of some memories is found by."""
+    return packed_hashes([_terms_of(connection, memory) for memory in memories])
+
+
+def _terms_of(connection: apsw.Connection, memory: Described) -> list[str]:
+    terms = stems(connection, " ".join((memory.content, *memory.tags, date_words(memory.created))))
+    terms.append(label_term("kind", memory.kind))
+    terms += [label_term("tag", tag) for tag in memory.tags]
     if memory.session:
-        hashes.add(label_hash("session", memory.session))
-    return packed_hashes(hashes)
+        terms.append(label_term("session", memory.session))
+    return terms
 
 
 def enter(
@@ -167,27 +169,36 @@ def enter(
 ) -> None:
     """Let searches see a memory. Without a vector it is still to be made."""
     before = said_before(connection, memory)
-    row = entry_of(connection, memory, before=before, embedder=embedder, vector=vector)
-    connection.execute("INSERT INTO entry VALUES(?, ?, ?, ?, ?, ?)", row)
-
-
-def entry_of(
-    connection: apsw.Connection,
-    memory: Described,
-    *,
-    before: int,
-    embedder: int,
-    vector: Stored | None,
-) -> tuple[Value, ...]:
-    """Give the row of a memory's entry; `before` is what `said_before` gives."""
-    return (
-        memory.id,
-        0 if vector is None else embedder,
-        facts_of(memory, before),
-        b"" if vector is None else vector.sketch,
-        words_of(connection, memory),
-        b"" if vector is None else vector.components,
+    insert(
+        connection, "entry", entries_of(connection, [Entering(memory, before, embedder, vector)])
     )
+
+
+class Entering(NamedTuple):
+    """A memory that searches are to see; `before` is what `said_before` gives."""
+
+    memory: Described
+    before: int
+    embedder: int
+    vector: Stored | None
+
+
+def entries_of(
+    connection: apsw.Connection, entering: Sequence[Entering]
+) -> list[tuple[Value, ...]]:
+    """Give the rows of entries."""
+    words = words_of(connection, [each.memory for each in entering])
+    return [
+        (
+            each.memory.id,
+            0 if each.vector is None else each.embedder,
+            facts_of(each.memory, each.before),
+            b"" if each.vector is None else each.vector.sketch,
+            own,
+            b"" if each.vector is None else each.vector.components,
+        )
+        for each, own in zip(entering, words, strict=True)
+    ]
 
 
 def leave(connection: apsw.Connection, space: int, memories: Sequence[int]) -> None:

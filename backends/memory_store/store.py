@@ -93,7 +93,7 @@ class SqliteMemoryStore:
             raise StoreFullError(
                 f"a memory holds at most {MAX_CONTENT_BYTES} bytes; split this one up"
             )
-        vector = await self._vectors.of_memory(draft.content)
+        vector = await self._vectors.of_memory(draft.content, place.owner)
         max_rows, max_bytes = self._quota(place.owner)
         addition = Addition(
             draft=draft,
@@ -126,7 +126,7 @@ class SqliteMemoryStore:
         asked = Search(
             query=query,
             embedder=self._vectors.embedder,
-            vector=await self._vectors.of_query(query),
+            vector=await self._vectors.of_query(query, reach),
             now=now,
         )
         return await self._database.read(
@@ -207,6 +207,7 @@ class SqliteMemoryStore:
         return await self._database.write(lambda connection: erase_expired(connection, space, now))
 
     async def _clean(self) -> None:
+        self._vectors.drop()
         # One transaction for some, so that others may write in between.
         while spaces := await self._database.write(partial(repack, limit=_REPACKED_AT_ONCE)):
             self._kept.drop(spaces)

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.protocols import Vectors
+
 Sketches = NDArray[np.uint64]
 """Shape `(words, n)`: a column for each vector, 64 components a word."""
 
@@ -33,15 +35,18 @@ class Stored(NamedTuple):
     sketch: bytes
 
 
-def quantise(vector: NDArray[np.float32]) -> Stored:
-    """Give a vector as it is stored."""
-    sketch = _bits(vector > 0)
-    sizes = np.abs(vector)
-    largest = float(sizes[sizes.argmax()]) if len(sizes) else 0.0  # faster than asking for the max
-    if not 0.0 < largest < np.inf:
-        return Stored(b"", sketch)
-    components: NDArray[np.int8] = np.rint(vector * (127 / largest)).astype(np.int8)
-    return Stored(components.tobytes(), sketch)
+def quantise(vectors: Vectors) -> list[Stored]:
+    """Give vectors, one in a row, as they are stored."""
+    largest = np.abs(vectors).max(axis=1, initial=0.0)
+    has_direction = (largest > 0.0) & (largest < np.inf)
+    scaled, where = np.zeros_like(vectors), has_direction[:, np.newaxis]
+    np.divide(vectors, largest[:, np.newaxis], out=scaled, where=where)
+    components = np.rint(scaled * 127).astype(np.int8)
+    sketches = _bits(vectors > 0)
+    return [
+        Stored(own.tobytes() if is_kept else b"", sketch.tobytes())
+        for own, sketch, is_kept in zip(components, sketches, has_direction, strict=True)
+    ]
 
 
 class Probe:
@@ -72,10 +77,13 @@ class Probe:
         return total
 
 
-def _bits(bits: NDArray[np.bool_]) -> bytes:
-    packed = np.packbits(bits, bitorder="little").tobytes()
-    return packed + bytes(-len(packed) % 8)
+def _bits(bits: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Pack the bits of each row in whole words of 64."""
+    count = bits.shape[-1]
+    packed = np.zeros((*bits.shape[:-1], -(-count // 64) * 8), np.uint8)
+    packed[..., : -(-count // 8)] = np.packbits(bits, axis=-1, bitorder="little")
+    return packed
 
 
 def _words(bits: NDArray[np.bool_]) -> Sketches:
-    return np.frombuffer(_bits(bits), np.uint64)[:, np.newaxis]
+    return _bits(bits).view(np.uint64)[:, np.newaxis]

@@ -6,11 +6,10 @@ beside the words; whoever filters by them compares the label itself before it an
 
 import datetime
 import re
-import sys
 import zlib
-from array import array
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain, pairwise
 from typing import Literal, cast
 
 import apsw
@@ -82,14 +81,14 @@ def word_hash(stem: str) -> int:
     return zlib.crc32(stem.encode())
 
 
-def word_hashes(stemmed: Sequence[str]) -> set[int]:
-    """Give the hashes of many stems."""
-    return set(map(zlib.crc32, map(str.encode, stemmed)))
+def label_term(of: LabelOf, label: str) -> str:
+    """Give what stands for a label among stems, and is none of them."""
+    return f"\0{of}\0{label}"
 
 
 def label_hash(of: LabelOf, label: str) -> int:
-    """Give the hash of a label, which no word has by its letters."""
-    return zlib.crc32(f"\0{of}\0{label}".encode())
+    """Give the hash of a label."""
+    return word_hash(label_term(of, label))
 
 
 def date_words(unix_seconds: float) -> str:
@@ -103,9 +102,14 @@ def _day_words(day: int) -> str:
     return f"{date:%Y-%m-%d %B %A}"
 
 
-def packed_hashes(hashes: Set[int]) -> bytes:
-    """Give hashes as they are stored, in order."""
-    each = array("I", sorted(hashes))
-    if sys.byteorder == "big":
-        each.byteswap()
-    return each.tobytes()
+def packed_hashes(terms: Sequence[Sequence[str]]) -> list[bytes]:
+    """Give the hashes of each one's terms as they are stored: in order, each once."""
+    counts = list(map(len, terms))
+    each = map(zlib.crc32, map(str.encode, chain.from_iterable(terms)))
+    owners = np.arange(len(terms), dtype=np.uint64) << np.uint64(32)
+    hashes = np.repeat(owners, counts) | np.fromiter(each, np.uint64, sum(counts))
+    hashes.sort()
+    hashes = hashes[np.diff(hashes, prepend=np.uint64(2**64 - 1)) != 0]
+    ends = np.searchsorted(hashes, owners + (1 << 32)).tolist()
+    packed = hashes.astype("<u4").tobytes()
+    return [packed[4 * start : 4 * end] for start, end in pairwise((0, *ends))]

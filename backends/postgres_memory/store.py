@@ -36,7 +36,7 @@ from backends.postgres_memory.schema import migrate
 from backends.postgres_memory.searching import Search, search
 from backends.postgres_memory.showing import fetch_by_id, list_records
 from backends.postgres_memory.texts import Words, storable, storable_draft
-from backends.protocols import Embedder
+from backends.protocols import Embedder, Vectors
 
 
 class PostgresMemoryStore:
@@ -58,7 +58,7 @@ class PostgresMemoryStore:
         graph_rows: int,
     ) -> None:
         self._connections = connections
-        self._vectors = TextVectors(embedder, _written)
+        self._vectors = TextVectors(embedder, _all_written)
         self._now = now
         self._new_id = new_id
         self._quota = quota
@@ -72,7 +72,7 @@ class PostgresMemoryStore:
             raise StoreFullError(
                 f"a memory holds at most {MAX_CONTENT_BYTES} bytes; split this one up"
             )
-        vector = await self._vectors.of_memory(draft.content)
+        vector = await self._vectors.of_memory(draft.content, place.owner)
         max_rows, max_bytes = self._quota(place.owner)
         addition = Addition(
             draft=draft,
@@ -106,7 +106,7 @@ class PostgresMemoryStore:
             query = replace(query, text=storable(query.text[:MAX_QUERY_CHARACTERS]).strip())
         if query.k < 1 or (query.text is None and query.session is None) or query.text == "":
             return ()
-        vector = await self._vectors.of_query(query)
+        vector = await self._vectors.of_query(query, reach)
 
         def work(connection: Connection) -> tuple[Hit, ...]:
             asked = Search(
@@ -122,6 +122,7 @@ class PostgresMemoryStore:
     async def forget(self, selection: Selection, reach: Sequence[Reach], reason: str, /) -> int:
         """Delete memories; the server reuses their room, and overwrites it, after its vacuum."""
         now = self._now()
+        self._vectors.drop()
         return await self._connections.write(
             lambda connection: forget(
                 connection, find_within(connection, reach, now), selection, storable(reason)
@@ -232,6 +233,10 @@ async def open_postgres_memory(
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(connections.close)
+
+
+def _all_written(vectors: Vectors) -> list[str]:
+    return [_written(vector) for vector in vectors]
 
 
 def _written(vector: NDArray[np.float32]) -> str:

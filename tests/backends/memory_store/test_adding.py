@@ -46,19 +46,19 @@ groups = st.lists(
 
 def additions(groups_: list[list[tuple[str, str, MemoryDraft]]]) -> list[list[Addition]]:
     vectors = anyio.run(WordEmbedder().embed, [d.content for group in groups_ for _, _, d in group])
-    each = iter(enumerate(vectors))
+    each = iter(enumerate(quantise(vectors)))
     made: list[list[Addition]] = []
     for step, group in enumerate(groups_):
         made.append([])
         now = NOW + 2 * step
         for owner, namespace, draft in group:
-            number, vector = next(each)
+            number, stored = next(each)
             addition = Addition(
                 draft=prepared(draft, namespace, now),
                 place=place(owner, namespace),
                 id=f"m{number}",
                 embedder="words",
-                vector=quantise(vector),
+                vector=stored,
                 now=now,
                 max_rows=100,
                 max_bytes=10**6,

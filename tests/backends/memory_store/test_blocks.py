@@ -24,7 +24,7 @@ def content(number: int) -> str:
 
 
 def fill(connection: apsw.Connection, vectors: Vectors) -> None:
-    for number in range(ROWS):
+    for number, stored in enumerate(quantise(vectors)):
         add(
             connection,
             Addition(
@@ -32,7 +32,7 @@ def fill(connection: apsw.Connection, vectors: Vectors) -> None:
                 place=place(),
                 id=f"n{number}",
                 embedder="words",
-                vector=quantise(vectors[number]),
+                vector=stored,
                 now=NOW + number,
                 max_rows=ROWS,
                 max_bytes=10**9,
@@ -73,12 +73,12 @@ def test_a_probe_ranks_sketches_nearly_as_exact_cosines_do() -> None:
     source = np.random.default_rng(3)
     vectors = source.standard_normal((2000, 384)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    columns = [np.frombuffer(quantise(each).sketch, np.uint64) for each in vectors]
+    columns = [np.frombuffer(each.sketch, np.uint64) for each in quantise(vectors)]
     sketches = np.ascontiguousarray(np.stack(columns).T)
     kept = kept_by_signs = 0
     for number in range(20):
         query = vectors[number] + 0.05 * source.standard_normal(384).astype(np.float32)
-        asked = quantise(query)
+        [asked] = quantise(query[np.newaxis])
         costs = Probe(asked.components).costs(sketches)
         differ = sketches ^ np.frombuffer(asked.sketch, np.uint64)[:, np.newaxis]
         nearest = np.argsort(-(vectors @ query))[:10]

@@ -25,8 +25,7 @@ def files(directory: Path) -> bytes:
 
 
 async def traces(directory: Path) -> list[bytes]:
-    [vector] = await WordEmbedder().embed([CONTENT])
-    stored = quantise(vector)
+    [stored] = quantise(await WordEmbedder().embed([CONTENT]))
     content = files(directory)
     return [trace for trace in (*TRACES, stored.components, stored.sketch) if trace in content]
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.database import Component, open_database
-from backends.memory_store.entries import LOOSE_ROWS, describe, entry_of
+from backends.memory_store.entries import LOOSE_ROWS, Entering, describe, entries_of
 from backends.memory_store.schema import VERSION_1, VERSION_2
 from backends.memory_store.texts import content_hash
 from backends.memory_store.vectors import quantise
@@ -98,8 +98,9 @@ def insert_2(
     )
     described = describe(connection, memory)
     assert described is not None
-    stored = None if content.endswith(" 7") else quantise(vector)
-    *entry, components = entry_of(connection, described, before=0, embedder=1, vector=stored)
+    [made] = quantise(vector[np.newaxis])
+    stored = None if content.endswith(" 7") else made
+    [(*entry, components)] = entries_of(connection, [Entering(described, 0, 1, stored)])
     connection.execute("INSERT INTO entry VALUES(?, ?, ?, ?, ?)", entry)
     if components:
         connection.execute("INSERT INTO vector VALUES(?, ?)", (memory, components))
