@@ -154,7 +154,8 @@ def _derive(key: bytes, purpose: bytes) -> bytes:
 
 
 def _new_id() -> str:
-    return secrets.token_hex(13)
+    """Give an id that nobody can guess; indexes take those of one moment in one place."""
+    return f"{int(_wall_clock() * 1000):011x}{secrets.randbits(60):015x}"
 
 
 # --- Agents ------------------------------------------------------------------------------------

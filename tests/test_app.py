@@ -94,6 +94,20 @@ async def test_the_end_of_a_call_that_finds_no_room_in_line_is_written_at_the_st
             assert (record.op, record.outcome) == ("llm_generate", "ok")
 
 
+async def test_ids_are_in_the_order_of_time_and_cannot_be_guessed(tmp_path: Path) -> None:
+    config = configure(tmp_path, '[memory]\nembedder = "static"')
+    with anyio.fail_after(SECONDS):
+        async with open_kernel(config, tmp_path) as app:
+            local, ids = app.agents.get("local"), list[str]()
+            for number in range(20):
+                call = AddCall(draft=MemoryDraft(content=str(number)), namespace="self")
+                ids.append((await app.kernel.add_memory(local, call)).id)
+    moments, rest = [each[:11] for each in ids], {each[11:] for each in ids}
+    assert moments == sorted(moments)
+    assert len(rest) == 20
+    assert {len(each) for each in ids} == {26}
+
+
 @pytest.mark.parametrize(("mebibytes", "reads_again"), [(128, False), (0, True)])
 async def test_what_searches_read_stays_in_memory_up_to_the_configured_bound(
     tmp_path: Path, mebibytes: int, reads_again: bool

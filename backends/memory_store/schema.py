@@ -221,3 +221,9 @@ ALTER TABLE block_4 RENAME TO block;
 CREATE INDEX block_space ON block(space);
 CREATE INDEX block_gone ON block(no) WHERE gone > 0;
 """
+
+VERSION_5 = """
+-- Ids begin with the time, so those that many partitions add at one moment are on one page.
+DROP INDEX memory_public;
+CREATE UNIQUE INDEX memory_public ON memory(public, id >> 32);
+"""

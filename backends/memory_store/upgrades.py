@@ -4,7 +4,14 @@ import apsw
 
 from backends.database import Component, fetch
 from backends.memory_store.entries import LOOSE_ROWS, describe, enter, pack
-from backends.memory_store.schema import SEQ_BITS, VERSION_1, VERSION_2, VERSION_3, VERSION_4
+from backends.memory_store.schema import (
+    SEQ_BITS,
+    VERSION_1,
+    VERSION_2,
+    VERSION_3,
+    VERSION_4,
+    VERSION_5,
+)
 from backends.memory_store.vectors import Stored
 
 
@@ -26,7 +33,9 @@ def _to_version_3(connection: apsw.Connection) -> None:
     connection.execute("DROP TABLE entry_1; DROP TABLE tag; DROP TABLE fts; DROP TABLE leaving")
 
 
-MEMORY_STORE = Component("memory_store", (VERSION_1, VERSION_2, _to_version_3, VERSION_4))
+MEMORY_STORE = Component(
+    "memory_store", (VERSION_1, VERSION_2, _to_version_3, VERSION_4, VERSION_5)
+)
 
 _ENTRIES_1 = """
 SELECT id, embedder, sketch, components FROM entry_1 LEFT JOIN vector USING (id) ORDER BY id
