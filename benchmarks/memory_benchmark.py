@@ -14,9 +14,7 @@ from aios_mcp.app import App, open_kernel
 from aios_mcp.config import Config
 from aios_mcp.server.server import AiosServer, Surface, build_server
 from backends.database import Database
-from backends.embedding import StaticEmbedder, convert_minilm
-from backends.errors import BackendUnavailableError
-from backends.llama_cpp import LlamaSettings, open_llama_embedder
+from backends.embedding import StaticEmbedder
 from backends.memory_store import SqliteMemoryStore
 from backends.messages import MemoryQuery, Reach
 from benchmarks.figures import Figure
@@ -28,6 +26,7 @@ from benchmarks.memory_workload import (
     TopicEmbedder,
     fill,
     opened,
+    opened_minilm,
     questions,
     texts,
 )
@@ -206,15 +205,11 @@ async def _embedding(rounds: int) -> list[Figure]:
             unit="us",
         )
     ]
-    with TemporaryDirectory() as directory:
-        model = Path(directory) / "minilm.gguf"
-        try:
-            convert_minilm(model)
-        except BackendUnavailableError:
-            return figures  # the weights are not installed
-        async with open_llama_embedder(LlamaSettings(model=model, name="minilm")) as minilm:
-            await minilm.embed(given[:1])
-            times = await _times(lambda n: minilm.embed([given[n]]), max(10, rounds // 10))
+    async with opened_minilm() as minilm:
+        if minilm is None:
+            return figures
+        await minilm.embed(given[:1])
+        times = await _times(lambda n: minilm.embed([given[n]]), max(10, rounds // 10))
     name = f"MiniLM embedding by llama.cpp, {WORDS_PER_MEMORY} words, p50"
     return [*figures, Figure(name=name, value=median(times), unit="ms")]
 

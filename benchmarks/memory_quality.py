@@ -1,18 +1,14 @@
 """How well memories are found: questions about conversations, whose answers are known."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from backends.embedding import StaticEmbedder, convert_minilm
-from backends.errors import BackendUnavailableError
-from backends.llama_cpp import LlamaSettings, open_llama_embedder
+from backends.embedding import StaticEmbedder
 from backends.memory_store import SqliteMemoryStore
 from backends.messages import MemoryDraft, MemoryQuery, Place, Reach, SearchMode
 from backends.protocols import Embedder
 from benchmarks.figures import Figure
 from benchmarks.memory_conversations import Conversation, conversations
-from benchmarks.memory_workload import opened
+from benchmarks.memory_workload import opened, opened_minilm
 
 _FOUND_AMONG = 10
 _GAIN = 1.05
@@ -23,14 +19,8 @@ async def quality(count: int, *, quick: bool) -> list[Figure]:
     figures = await _with(StaticEmbedder(), "default embedder", count)
     if quick:
         return figures
-    with TemporaryDirectory() as directory:
-        model = Path(directory) / "minilm.gguf"
-        try:
-            convert_minilm(model)
-        except BackendUnavailableError:
-            return figures  # the weights are not installed
-        async with open_llama_embedder(LlamaSettings(model=model, name="minilm")) as minilm:
-            return [*figures, *await _with(minilm, "MiniLM", count)]
+    async with opened_minilm() as minilm:
+        return figures if minilm is None else [*figures, *await _with(minilm, "MiniLM", count)]
 
 
 async def _with(embedder: Embedder, name: str, count: int) -> list[Figure]:

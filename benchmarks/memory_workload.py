@@ -13,6 +13,9 @@ import apsw
 import numpy as np
 
 from backends.database import Database, open_database
+from backends.embedding import convert_minilm
+from backends.errors import BackendUnavailableError
+from backends.llama_cpp import LlamaEmbedder, LlamaSettings, open_llama_embedder
 from backends.memory_store import MEMORY_STORE, SqliteMemoryStore
 from backends.memory_store.adding_together import add_all
 from backends.memory_store.additions import Addition
@@ -85,6 +88,20 @@ async def opened(embedder: Embedder) -> AsyncGenerator[tuple[SqliteMemoryStore, 
                 quota=lambda _: (PLENTY, PLENTY),
             )
             yield store, database
+
+
+@asynccontextmanager
+async def opened_minilm() -> AsyncGenerator[LlamaEmbedder | None]:
+    """Open the full model behind the default embedder; None where its weights are missing."""
+    with TemporaryDirectory() as directory:
+        model = Path(directory) / "minilm.gguf"
+        try:
+            convert_minilm(model)
+        except BackendUnavailableError:
+            yield None
+            return
+        async with open_llama_embedder(LlamaSettings(model=model, name="minilm")) as minilm:
+            yield minilm
 
 
 async def fill(

@@ -1,32 +1,16 @@
 """Short ways to ask a core, for the tests of this folder."""
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
 
 from backends.llama_cpp import LlamaCore
-from backends.messages import Completion, GenerateRequest, JsonObject, Message, Piece
+from backends.messages import Completion, GenerateRequest, JsonObject, Message
+from tests.backends.pieces import Pieces
 
 DEADLINE_SECONDS = 60.0
 ENDLESS_TOKENS = 100_000
-
-
-@dataclass(slots=True)
-class Pieces:
-    """Receives pieces; `first` is set when one has come."""
-
-    all: list[Piece] = field(default_factory=list[Piece])
-    first: anyio.Event = field(default_factory=anyio.Event)
-
-    async def emit(self, piece: Piece) -> None:
-        self.all.append(piece)
-        self.first.set()
-
-    @property
-    def text(self) -> str:
-        return "".join(piece.text for piece in self.all)
 
 
 def request(

@@ -24,13 +24,13 @@ from backends.messages import GenerateRequest, Message, Piece
 from tests.backends.llama_cpp.asking import (
     DEADLINE_SECONDS,
     ENDLESS_TOKENS,
-    Pieces,
     ask,
     ask_together,
     request,
     worker_pids,
 )
 from tests.backends.llama_cpp.tiny_models import CHATML, write_language_model
+from tests.backends.pieces import Pieces
 
 ENDLESS = request("hello", max_tokens=ENDLESS_TOKENS - 100)
 

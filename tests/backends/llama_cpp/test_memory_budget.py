@@ -17,12 +17,12 @@ from backends.llama_cpp.memory_plan import plan_memory
 from tests.backends.llama_cpp.asking import (
     DEADLINE_SECONDS,
     ENDLESS_TOKENS,
-    Pieces,
     ask,
     request,
     worker_pids,
 )
 from tests.backends.llama_cpp.tiny_models import write_language_model
+from tests.backends.pieces import Pieces
 
 
 def need(settings: LlamaSettings) -> int:

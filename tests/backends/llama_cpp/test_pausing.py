@@ -17,13 +17,13 @@ from backends.llama_cpp import LlamaCore, LlamaSettings, open_llama_core
 from backends.messages import Completion, GenerateRequest
 from tests.backends.llama_cpp.asking import (
     DEADLINE_SECONDS,
-    Pieces,
     ask,
     ask_together,
     request,
     worker_pids,
 )
 from tests.backends.llama_cpp.turns import BriefTurn, HeldTurn
+from tests.backends.pieces import Pieces
 
 IN_MEMORY = Path("/dev/shm")
 GREEDY = request("a question of some length " * 8, max_tokens=200)

@@ -23,10 +23,10 @@ from backends.llama_cpp.starting import start_command
 from tests.backends.llama_cpp.asking import (
     DEADLINE_SECONDS,
     ENDLESS_TOKENS,
-    Pieces,
     request,
     worker_pids,
 )
+from tests.backends.pieces import Pieces
 
 
 @pytest.mark.parametrize("anyio_backend", [("trio", {"clock": MockClock(autojump_threshold=0)})])

@@ -2,33 +2,18 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import anyio
 
-from backends.messages import Completion, GenerateRequest, Message, Piece
+from backends.messages import Completion, GenerateRequest, Message
 from backends.openai_compatible import OpenAICore, OpenAISettings
 from backends.openai_compatible.client import open_client
 from tests.backends.openai_compatible.endpoint import Endpoint
+from tests.backends.pieces import Pieces
 
 DEADLINE_SECONDS = 30.0
 CANARY = "canary0123456789abcdef"
-
-
-@dataclass(slots=True)
-class Pieces:
-    """Receives pieces; `first` is set when one has come."""
-
-    all: list[Piece] = field(default_factory=list[Piece])
-    first: anyio.Event = field(default_factory=anyio.Event)
-
-    async def emit(self, piece: Piece) -> None:
-        self.all.append(piece)
-        self.first.set()
-
-    @property
-    def text(self) -> str:
-        return "".join(piece.text for piece in self.all)
 
 
 class Clock:

@@ -8,7 +8,7 @@ import pytest
 from backends.errors import SchemaUnsupportedError
 from backends.messages import Completion, GenerateRequest, Message, Piece, Role, Usage
 from backends.openai_compatible import OpenAICore, OpenAISettings, open_openai_core
-from tests.backends.openai_compatible.asking import Pieces, ask, prompt, settings_for
+from tests.backends.openai_compatible.asking import ask, prompt, settings_for
 from tests.backends.openai_compatible.endpoint import (
     Endpoint,
     Exchange,
@@ -21,6 +21,7 @@ from tests.backends.openai_compatible.endpoint import (
     streams_then_waits,
     usage,
 )
+from tests.backends.pieces import Pieces
 
 CLOSED = {
     "type": "object",

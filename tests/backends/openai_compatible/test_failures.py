@@ -18,7 +18,6 @@ from backends.openai_compatible import OpenAICore, open_openai_core
 from tests.backends.openai_compatible.asking import (
     CANARY,
     Clock,
-    Pieces,
     ask,
     core_with_clock,
     prompt,
@@ -35,6 +34,7 @@ from tests.backends.openai_compatible.endpoint import (
     says,
     streams_then_waits,
 )
+from tests.backends.pieces import Pieces
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 413, 422])

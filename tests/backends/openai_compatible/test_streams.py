@@ -15,7 +15,7 @@ from backends.errors import (
 from backends.messages import Usage
 from backends.openai_compatible import OpenAICore
 from backends.openai_compatible import stream as stream_module
-from tests.backends.openai_compatible.asking import Pieces, ask, prompt
+from tests.backends.openai_compatible.asking import ask, prompt
 from tests.backends.openai_compatible.endpoint import (
     JSON,
     SSE,
@@ -29,6 +29,7 @@ from tests.backends.openai_compatible.endpoint import (
     streams_then_cuts,
     usage,
 )
+from tests.backends.pieces import Pieces
 
 HTML = {"content-type": "text/html; charset=utf-8"}
 WHOLE = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}

@@ -17,8 +17,9 @@ from backends.messages import (
 )
 from backends.openai_compatible import OpenAICore, open_openai_core
 from backends.openai_compatible.tool_calls import ToolNames
-from tests.backends.openai_compatible.asking import Pieces, ask, prompt, settings_for
+from tests.backends.openai_compatible.asking import ask, prompt, settings_for
 from tests.backends.openai_compatible.endpoint import Endpoint, delta, streams, usage
+from tests.backends.pieces import Pieces
 
 READ = ToolSpec(
     name="fs.read_file",
