@@ -23,6 +23,7 @@ V = TypeVar("V")
 _EMBED_SECONDS = 10.0
 _CALLS_AT_ONCE = 4
 _MOST_TEXTS = 64  # of a call
+_MOST_CHARACTERS = 4000  # of them: a small model on a processor takes some seconds for that
 _MOST_KEPT = 2048
 
 logger = logging.getLogger(__name__)
@@ -33,9 +34,15 @@ class _Together(Generic[V]):
     """Texts that one call embeds; once it is done, their vectors, or none where it failed."""
 
     texts: list[str] = field(default_factory=list[str])
+    characters: int = 0
     done: anyio.Event = field(default_factory=anyio.Event)
     vectors: Sequence[V] = ()
     failure: BackendError = field(default_factory=lambda: BackendError("the embedder failed"))
+
+    def is_full_for(self, text: str) -> bool:
+        """Whether the text is to be embedded by another call."""
+        is_long = self.characters + len(text) > _MOST_CHARACTERS
+        return is_long or len(self.texts) == _MOST_TEXTS
 
 
 class TextVectors(Generic[V]):
@@ -102,10 +109,11 @@ class TextVectors(Generic[V]):
 
     async def _embed_with_others(self, text: str) -> V:
         together = self._gathering
-        if together is None or len(together.texts) == _MOST_TEXTS:
+        if together is None or together.is_full_for(text):
             together = self._gathering = _Together()
         position = len(together.texts)
         together.texts.append(text)
+        together.characters += len(text)
         if position:
             await together.done.wait()
         else:

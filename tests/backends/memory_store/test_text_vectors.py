@@ -73,6 +73,9 @@ async def test_a_call_takes_so_many_texts_and_others_run_beside_it() -> None:
     assert await ask(vectors, many) == {text: len(text) for text in many}
     assert sorted(map(len, embedder.calls)) == [22, 64, 64]
     assert anyio.current_time() - start == pytest.approx(1)
+    embedder.calls.clear()
+    await ask(vectors, [letter * 1500 for letter in "abcde"])
+    assert sorted(map(len, embedder.calls)) == [1, 2, 2]
 
 
 @virtual_time
