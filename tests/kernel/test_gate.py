@@ -14,8 +14,7 @@ from backends.journal import JOURNAL, SqliteJournal
 from backends.messages import Hold
 from backends.protocols import Journal
 from backends.scripted import ListJournal
-from tests.backends.database.lines import occupied
-from tests.backends.journal.test_closings import fill
+from tests.backends.database.lines import fill, occupied
 from tests.kernel.kernels import NOW, agent
 from tests.marks import virtual_time
 
