@@ -16,9 +16,10 @@ import anyio
 import anyio.to_thread
 import apsw
 
-from backends.database.connections import open_reader, open_writer, stop_after
+from backends.database.connections import open_reader, open_writer
 from backends.database.failures import store_error
 from backends.database.migrations import Component, migrate
+from backends.database.readers import Readers
 from backends.database.rows import fetch
 from backends.database.writer import Write, Writer
 from backends.errors import StoreReadOnlyError
@@ -28,8 +29,6 @@ Item = TypeVar("Item")
 Work: TypeAlias = Callable[[apsw.Connection], T]
 Batch: TypeAlias = Callable[[apsw.Connection, Sequence[Item]], Sequence[T | Exception]]
 
-_READ_SECONDS = 30.0
-
 
 class Database:
     """One SQLite file. Made by `open_database`."""
@@ -38,8 +37,7 @@ class Database:
         self._path = path
         self._connection = connection
         self._writer = Writer(connection, path, patience=patience)
-        self._read_threads = anyio.CapacityLimiter(max(1, min(4, os.cpu_count() or 1)))
-        self._idle_readers: list[apsw.Connection] = []
+        self._readers = Readers(path, max(1, min(4, os.cpu_count() or 1)))
 
     @property
     def path(self) -> Path:
@@ -106,9 +104,7 @@ class Database:
         Raises:
             StoreError: It could not be read, or took longer than 30 seconds.
         """
-        return await anyio.to_thread.run_sync(
-            self._read, work, limiter=self._read_threads, abandon_on_cancel=False
-        )
+        return await self._readers.run(work)
 
     async def check(self) -> list[str]:
         """Give what SQLite's integrity check finds wrong; nothing if the file is sound."""
@@ -123,7 +119,7 @@ class Database:
                 raise store_error(exc, self._path) from exc
             return [str(row[0]) for row in rows if row[0] != "ok"]
 
-        return await anyio.to_thread.run_sync(integrity, limiter=self._read_threads)
+        return await anyio.to_thread.run_sync(integrity)
 
     async def backup(self, target: Path) -> None:
         """Copy the whole file to `target` while it is in use."""
@@ -140,23 +136,8 @@ class Database:
     def close(self) -> None:
         """Commit what waits, then close all connections. Not for the event loop's thread."""
         self._writer.end()
-        for reader in self._idle_readers:
-            reader.close()
+        self._readers.end()
         self._connection.close()
-
-    def _read(self, work: Work[T]) -> T:
-        try:
-            reader = self._idle_readers.pop() if self._idle_readers else open_reader(self._path)
-            try:
-                stop_after(reader, _READ_SECONDS)
-                reader.execute("BEGIN")  # one transaction, so one consistent state
-                return work(reader)
-            finally:
-                if reader.in_transaction:
-                    reader.execute("ROLLBACK")
-                self._idle_readers.append(reader)
-        except apsw.Error as exc:
-            raise store_error(exc, self._path) from exc
 
 
 @asynccontextmanager

@@ -101,13 +101,6 @@ class Bucket(NamedTuple):
         """What it takes in memory."""
         return self.hashes.nbytes + self.ends.nbytes + self.positions.nbytes
 
-    def holding(self, word: int) -> Positions:
-        """Give the entries that hold a word."""
-        index = int(self.hashes.searchsorted(np.uint32(word)))
-        if index == len(self.hashes) or self.hashes[index] != word:
-            return self.positions[:0]
-        return self.positions[self.ends[index - 1] if index else 0 : self.ends[index]]
-
 
 @dataclass(frozen=True, slots=True)
 class Block:

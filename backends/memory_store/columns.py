@@ -1,15 +1,30 @@
 """The facts of many entries of one partition, and what saves a search from looking at each."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backends.memory_store.blocks import Facts
+from backends.memory_store.vectors import Sketches
 
 Positions = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Seqs = NDArray[np.uint32]
+
+
+NO_EMBEDDER = -1
+
+
+class Sketched(NamedTuple):
+    """Sketches, and the position of the first."""
+
+    start: int
+    sketches: Sketches
+
+
+Run: TypeAlias = tuple[int, int, NDArray[np.integer]]
+"""A word, and some who hold it: what their positions are counted from, and these."""
 
 
 class Found(NamedTuple):
@@ -17,6 +32,14 @@ class Found(NamedTuple):
 
     positions: Positions
     asked: Positions
+
+
+def union(size: int, *several: Positions) -> Positions:
+    """Give the positions that any has, in order, each below `size`."""
+    mask = np.zeros(size, np.bool_)
+    for each in several:
+        mask[each] = True
+    return mask.nonzero()[0]
 
 
 class _Lookup:
@@ -46,20 +69,20 @@ class Columns:
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
-        self.words = int(facts["length"].sum())
-        self._soonest_end: float = facts["expires"].min(initial=np.inf)
+        # Reduced by what the methods of arrays call in the end: there are few entries, often.
+        self.words = int(np.add.reduce(facts["length"]))
+        self._soonest_end: float = np.minimum.reduce(facts["expires"], initial=np.inf)
         namespaces = facts["namespace"]
-        self._is_of_one = bool((namespaces == namespaces[:1]).all())
-        followers = facts["before"].nonzero()[0]
-        self.followers = len(followers)
-        self._by_before = _Lookup(facts["before"][followers], followers)
-        self._by_seq: _Lookup | None = None  # made when it is needed
+        self._is_of_one = bool(np.logical_and.reduce(namespaces == namespaces[:1]))
+        self.followers = np.count_nonzero(facts["before"])
+        self._by_before: _Lookup | None = None  # the two are made when they are needed
+        self._by_seq: _Lookup | None = None
 
     @property
     def size_bytes(self) -> int:
         """What they take in memory."""
-        by_seq = 0 if self._by_seq is None else self._by_seq.size_bytes
-        return self.facts.nbytes + self._by_before.size_bytes + by_seq
+        lookups = (self._by_before, self._by_seq)
+        return self.facts.nbytes + sum(each.size_bytes for each in lookups if each is not None)
 
     def within(self, namespaces: tuple[int, ...], now: float) -> Mask | None:
         """Give which are of some namespaces and have not expired; None where all are."""
@@ -72,6 +95,10 @@ class Columns:
 
     def following(self, seqs: Seqs) -> Positions:
         """Give the entries that were said right after those with some seqs."""
+        if self._by_before is None:
+            before = self.facts["before"]
+            followers = before.nonzero()[0]
+            self._by_before = _Lookup(before[followers], followers)
         return self._by_before.find(seqs).positions
 
     def having(self, seqs: Seqs) -> Found:

@@ -32,7 +32,7 @@ from backends.memory_store.words import (
     stems,
 )
 
-LOOSE_ROWS = 256
+LOOSE_ROWS = 128
 """So many entries of a partition stand alone before they are packed."""
 
 _LARGE_ROWS = 16_384

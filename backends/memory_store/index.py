@@ -1,32 +1,38 @@
 """The entries within a search's reach, as columns of numbers.
 
-Positions count over all partitions together. What is out of reach, has left or has expired has a
-position too but never counts.
+Positions count over all partitions together, and are asked for in order. What is out of reach, has
+left or has expired has a position too but never counts.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, groupby
+from itertools import chain, groupby, pairwise
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import apsw
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.database import fetch
 from backends.memory_store.blocks import FACTS
-from backends.memory_store.columns import Columns, Mask, Positions, Seqs
-from backends.memory_store.entries import LOOSE, Loose, by_embedder
-from backends.memory_store.packed import Kept, Packed, Sketched, live_of, read_heads
+from backends.memory_store.columns import (
+    NO_EMBEDDER,
+    Columns,
+    Mask,
+    Positions,
+    Seqs,
+    union,
+)
+from backends.memory_store.loose import Loose, read_loose
+from backends.memory_store.packed import Kept, Packed, live_of, read_heads
 from backends.memory_store.partitions import Partition
 from backends.memory_store.schema import SEQ_BITS
-from backends.memory_store.vectors import Probe
-from backends.memory_store.words import Hashes, label_hash
+from backends.memory_store.vectors import Probe, Sketches
+from backends.memory_store.words import label_hash
 from backends.messages import MemoryQuery
 from backends.text import well_formed
 
-_FEW = 4  # where less than one of so many is asked for, these are picked out first
-
-FARTHEST = np.iinfo(np.uint16).max
+_NO_ID = -1
+_NOBODY = np.empty(0, np.int64)
 
 
 def filter_words(query: MemoryQuery) -> list[list[int]]:
@@ -39,40 +45,19 @@ def filter_words(query: MemoryQuery) -> list[list[int]]:
     return wanted
 
 
+class Costs(NamedTuple):
+    """How far the vectors of some entries are; only the order of costs counts."""
+
+    positions: Positions
+    costs: NDArray[np.uint16]
+
+
 class Successions(NamedTuple):
-    """Pairs of entries of which one was said right after the other."""
+    """Pairs of entries of which one was said right after the other, and how near they are."""
 
     earlier: Positions
     later: Positions
-
-
-class _Loose:
-    """Entries of one partition and embedder that stand alone."""
-
-    def __init__(self, embedder: int, rows: Loose) -> None:
-        _, facts, sketches, words = zip(*rows, strict=True)
-        self.columns = Columns(np.frombuffer(b"".join(facts), FACTS))
-        self._embedder = embedder
-        self._sketches = b"".join(sketches)
-        self._hashes: Hashes = np.frombuffer(b"".join(words), np.uint32)
-        self._ends = np.cumsum([len(each) // 4 for each in words])
-
-    def look_up(self, connection: apsw.Connection, words: Iterable[int]) -> None:
-        """Do nothing: all is read."""
-
-    def holding(self, word: int) -> Iterator[Positions]:
-        """Give the entries that hold a word."""
-        found = (self._hashes == word).nonzero()[0]
-        if len(found):
-            yield self._ends.searchsorted(found, side="right")
-
-    def sketches(self, connection: apsw.Connection, embedder: int) -> Sketched | None:
-        """Give the sketches of the vectors that an embedder made."""
-        del connection
-        if embedder != self._embedder:
-            return None
-        rows = len(self.columns.facts)
-        return Sketched(0, np.frombuffer(self._sketches, np.uint64).reshape(rows, -1).T)
+    nearness: NDArray[np.float32]
 
 
 class _Stretch(NamedTuple):
@@ -88,12 +73,17 @@ class _Stretch(NamedTuple):
     space: int
     start: int
     end: int
-    source: Packed | _Loose
+    source: Packed | Loose
 
     @property
     def columns(self) -> Columns:
         """What is known of each."""
         return self.source.columns
+
+    def ids(self, own: Positions) -> NDArray[np.int64]:
+        """Give the ids of some, by their positions from the start."""
+        seqs: Seqs = self.source.columns.facts["seq"][own]
+        return seqs | np.int64(self.space << SEQ_BITS)
 
 
 class Index:
@@ -102,6 +92,7 @@ class Index:
     Attributes:
         size: Entries, the living and the others.
         is_live: They are within reach, have not left and have not expired.
+        live: How many these are.
     """
 
     def __init__(
@@ -110,8 +101,11 @@ class Index:
         partitions: Sequence[Partition],
         now: float,
         kept: Kept | None = None,
+        *,
+        words: Iterable[int] = (),
+        embedder: int = NO_EMBEDDER,
     ) -> None:
-        """Read what every search needs.
+        """Read what every search needs, and at once what is known to be needed besides.
 
         Args:
             connection: Of which a consistent state is seen.
@@ -119,33 +113,42 @@ class Index:
             now: Unix seconds.
             kept: What other searches have read. None where the connection may see what is not
                 committed, since that may never come to be.
+            words: Who holds them is going to be asked.
+            embedder: How far its vectors are is going to be asked.
         """
         self._connection = connection
         self._kept = kept
         self._stretches: list[_Stretch] = []
+        self._held: dict[int, Positions] = {}
         self.size = 0
-        masks: list[Mask] = [np.empty(0, np.bool_)]
+        words = sorted({*words})
+        masks: list[tuple[int, Mask]] = []
         for partition in partitions:
-            for source, live in self._sources(partition):
+            for source, live in self._sources(partition, words, embedder):
                 start, self.size = self.size, self.size + len(source.columns.facts)
-                stretch = _Stretch(partition.space, start, self.size, source)
-                self._stretches.append(stretch)
+                self._stretches.append(_Stretch(partition.space, start, self.size, source))
                 within = source.columns.within(partition.namespaces, now)
-                given = [each for each in (live, within) if each is not None]
-                whole = np.ones(self.size - start, np.bool_)
-                masks.append(np.logical_and.reduce([whole, *given]) if given else whole)
-        self.is_live: Mask = np.concatenate(masks)
-        self._is_all_live = bool(self.is_live.all())
-        self._bases = np.array([each.space << SEQ_BITS for each in self._stretches], np.int64)
-        self._starts = np.array([each.start for each in self._stretches], np.int64)
+                masks += [(start, each) for each in (live, within) if each is not None]
+        self.is_live: Mask = np.ones(self.size, np.bool_)
+        for start, mask in masks:
+            self.is_live[start : start + len(mask)] &= mask
+        self._is_all_live = not masks
+        self.live = int(np.count_nonzero(self.is_live))
+        self._starts = np.array([each.start for each in self._stretches[1:]], np.int64)
+        self._find(words)
 
-    def _sources(self, partition: Partition) -> Iterator[tuple[Packed | _Loose, Mask | None]]:
+    def _sources(
+        self, partition: Partition, words: Sequence[int], embedder: int
+    ) -> Iterator[tuple[Packed | Loose, Mask | None]]:
         if heads := read_heads(self._connection, partition.space):
             packed = self._kept.get(partition.space, heads) if self._kept else None
-            yield packed or Packed(self._connection, heads), live_of(heads)
-        rows = fetch(self._connection, f"{LOOSE} ORDER BY id", partition.ids)
-        for embedder, own in by_embedder(rows).items():
-            yield _Loose(embedder, own), None
+            if packed is None:
+                packed = Packed(self._connection, heads, words, embedder)
+            else:
+                packed.look_up(self._connection, words, embedder)
+            yield packed, live_of(heads)
+        for loose in read_loose(self._connection, partition):
+            yield loose, None
 
     def keep(self) -> None:
         """Leave what was read to later searches."""
@@ -155,34 +158,45 @@ class Index:
 
     def look_up(self, words: Iterable[int]) -> None:
         """Read what is needed for `holding` of these words, all at once."""
-        wanted = list(words)
-        for stretch in self._stretches if wanted else ():
-            stretch.source.look_up(self._connection, wanted)
-
-    def holding(self, word: int) -> list[Positions]:
-        """Give the living entries that hold a word, in parts."""
-        if self._is_all_live:
-            return list(self._holding(word))
-        return [holders[self.is_live[holders]] for holders in self._holding(word)]
-
-    def _holding(self, word: int) -> Iterator[Positions]:
+        unknown = sorted({*words} - self._held.keys())
+        if not unknown:
+            return
         for stretch in self._stretches:
-            for holders in stretch.source.holding(word):
-                yield holders + stretch.start if stretch.start else holders
+            if isinstance(stretch.source, Packed):
+                stretch.source.look_up(self._connection, unknown)
+        self._find(unknown)
+
+    def _find(self, words: Sequence[int]) -> None:
+        self._held.update(dict.fromkeys(words, _NOBODY))
+        runs = [run for each in self._stretches for run in each.source.holding(words, each.start)]
+        if not runs:
+            return
+        runs.sort(key=itemgetter(0))
+        own, starts, several = zip(*runs, strict=True)
+        lengths = np.array(list(map(len, several)))
+        positions = np.concatenate(several) + np.repeat(np.array(starts), lengths)
+        first = 0
+        for word, end in dict(zip(own, np.cumsum(lengths).tolist(), strict=True)).items():
+            self._held[word], first = positions[first:end], end
+
+    def holding(self, word: int) -> Positions:
+        """Give the living entries that hold a word that was looked up."""
+        found = self._held[word]
+        return found if self._is_all_live else found[self.is_live[found]]
 
     def passing(self, query: MemoryQuery) -> Mask:
         """Give who lives and passes the query's filters."""
         alternatives = filter_words(query)
         self.look_up(chain(*alternatives))
-        mask = self.is_live.copy()
+        mask = self.is_live
         for words in alternatives:
             holds = np.zeros(self.size, np.bool_)
             for word in words:
-                for holders in self._holding(word):
-                    holds[holders] = True
-            mask &= holds
+                holds[self._held[word]] = True
+            mask = mask & holds
         if query.since is None and query.until is None:
             return mask
+        mask = mask.copy()
         for stretch in self._stretches:
             created, own = stretch.columns.facts["created"], mask[stretch.start : stretch.end]
             if query.since is not None:
@@ -193,55 +207,67 @@ class Index:
 
     def mean_length(self) -> float:
         """Give how many words the living have on average, at least one."""
-        live = int(np.count_nonzero(self.is_live))
-        total = sum(each.columns.words for each in self._stretches)
-        if not self._is_all_live:
-            total = sum(
-                int(each.columns.facts["length"].sum(where=self.is_live[each.start : each.end]))
-                for each in self._stretches
-            )
-        return max(1.0, total / max(1, live))
+        total = sum(
+            each.columns.words
+            if self._is_all_live
+            else int(each.columns.facts["length"].sum(where=self.is_live[each.start : each.end]))
+            for each in self._stretches
+        )
+        return max(1.0, total / max(1, self.live))
 
-    def costs(self, components: bytes, embedder: int, among: Mask) -> NDArray[np.uint16]:
-        """Estimate how far some entries' vectors are; `FARTHEST` for all that have none."""
-        probe = Probe(components)
-        found = np.full(self.size, FARTHEST, np.uint16)
+    def costs(self, components: bytes, embedder: int, among: Mask) -> Costs:
+        """Estimate how far some entries' vectors are, of those that have one."""
+        positions, several = [_NOBODY], list[Sketches]()
         for stretch in self._stretches:
-            sketched = stretch.source.sketches(self._connection, embedder)
+            sketched = stretch.source.sketches(embedder)
             if sketched is None:
                 continue
-            start = stretch.start + sketched.start
-            own = slice(start, start + sketched.sketches.shape[1])
-            chosen = among[own].nonzero()[0]
-            if len(chosen) * _FEW < sketched.sketches.shape[1]:
-                found[chosen + start] = probe.costs(sketched.sketches.take(chosen, axis=1))
-            else:
-                found[own] = probe.costs(sketched.sketches)
-                found[own][~among[own]] = FARTHEST
-        return found
+            start, count = stretch.start + sketched.start, sketched.sketches.shape[1]
+            chosen = among[start : start + count].nonzero()[0]
+            positions.append(chosen + start)
+            is_all = len(chosen) == count
+            several.append(sketched.sketches if is_all else sketched.sketches.take(chosen, axis=1))
+        found = Probe(components).costs(several) if several else np.empty(0, np.uint16)
+        return Costs(np.concatenate(positions), found)
+
+    def components(self, positions: Positions, size: int, embedder: int) -> NDArray[np.int8]:
+        """Give vectors that an embedder made, shape `(n, size)`; zeros for one it did not make."""
+        found = [b""]
+        for stretch, own in self._apart(positions):
+            first, end = stretch.source.made_by(embedder)
+            ids = stretch.ids(own)
+            ids[(own < first) | (own >= end)] = _NO_ID
+            given = (size, apsw.carray(ids), size)
+            row = self._connection.execute(stretch.source.components, given).fetchone()
+            assert row is not None
+            found.append(row[0])
+        return np.frombuffer(b"".join(found), np.int8).reshape(-1, size)
 
     def fact(self, name: str, positions: Positions) -> NDArray[Any]:
         """Give one of the facts of some entries."""
-        found = np.empty(len(positions), FACTS[name])
-        for stretch in self._stretches:
-            is_own = (positions >= stretch.start) & (positions < stretch.end)
-            found[is_own] = stretch.columns.facts[name][positions[is_own] - stretch.start]
-        return found
+        found = [np.empty(0, FACTS[name])]
+        found += [stretch.columns.facts[name][own] for stretch, own in self._apart(positions)]
+        return np.concatenate(found)
 
     def ids(self, positions: Positions) -> NDArray[np.int64]:
         """Give the ids of some entries' memories."""
-        bases = self._bases[np.searchsorted(self._starts, positions, side="right") - 1]
-        ids: NDArray[np.int64] = bases | self.fact("seq", positions)
-        return ids
+        found = [stretch.ids(own) for stretch, own in self._apart(positions)]
+        return np.concatenate([_NOBODY, *found])
 
-    def successions(self, positions: Positions) -> Successions:
+    def _apart(self, positions: Positions) -> Iterator[tuple[_Stretch, Positions]]:
+        cuts = [0, *positions.searchsorted(self._starts).tolist(), len(positions)]
+        for stretch, (first, last) in zip(self._stretches, pairwise(cuts), strict=False):
+            if first < last:
+                yield stretch, positions[first:last] - stretch.start
+
+    def successions(self, positions: Positions) -> list[Successions]:
         """Give who was said right before or after some entries, as pairs of the living."""
-        found = [Successions(np.empty(0, np.int64), np.empty(0, np.int64))]
+        found: list[Successions] = []
         for _, group in groupby(self._stretches, key=lambda each: each.space):
             stretches = list(group)
             if any(each.columns.followers for each in stretches):
                 found += self._successions(stretches, positions)
-        return Successions(*(np.concatenate(each) for each in zip(*found, strict=True)))
+        return found
 
     def _successions(
         self, stretches: Sequence[_Stretch], positions: Positions
@@ -250,10 +276,12 @@ class Index:
         chosen = positions[(positions >= start) & (positions < end)]
         seqs: Seqs = self.fact("seq", chosen)
         following = [each.columns.following(seqs) + each.start for each in stretches]
-        later = np.unique(np.concatenate([chosen, *following]))
+        later = union(self.size, chosen, *following)
         before: Seqs = self.fact("before", later)
         later, before = later[is_one := self.is_live[later] & (before > 0)], before[is_one]
+        nearness = self.fact("nearness", later)
         for each in stretches:
             earlier, asked = each.columns.having(before)
             is_live = self.is_live[earlier + each.start]
-            yield Successions(earlier[is_live] + each.start, later[asked[is_live]])
+            earlier, asked = earlier[is_live], asked[is_live]
+            yield Successions(earlier + each.start, later[asked], nearness[asked])

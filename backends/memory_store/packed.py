@@ -7,7 +7,7 @@ again, so it holds for as long as the partition has the same blocks; only who ha
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import NamedTuple
 
 import apsw
@@ -25,8 +25,7 @@ from backends.memory_store.blocks import (
     to_sketches,
     words_part,
 )
-from backends.memory_store.columns import Columns, Mask, Positions
-from backends.memory_store.vectors import Sketches
+from backends.memory_store.columns import NO_EMBEDDER, Columns, Mask, Run, Sketched
 
 
 class Head(NamedTuple):
@@ -38,22 +37,14 @@ class Head(NamedTuple):
     live: bytes | None
 
 
-class Sketched(NamedTuple):
-    """Sketches, and the position of the first."""
-
-    start: int
-    sketches: Sketches
-
-
 def read_heads(connection: apsw.Connection, space: int) -> list[Head]:
     """Give the blocks of a partition, those of one embedder together."""
     rows = fetch(
         connection,
-        "SELECT no, embedder, rows, CASE WHEN gone > 0 THEN live END FROM block WHERE space = ?"
-        " ORDER BY embedder, no",
+        "SELECT no, embedder, rows, CASE WHEN gone > 0 THEN live END FROM block WHERE space = ?",
         (space,),
     )
-    return [Head(*row) for row in rows]
+    return sorted((Head(*row) for row in rows), key=lambda head: (head.embedder, head.no))
 
 
 def live_of(heads: Sequence[Head]) -> Mask | None:
@@ -76,49 +67,98 @@ class Packed:
         columns: What is known of the entries.
     """
 
-    def __init__(self, connection: apsw.Connection, heads: Sequence[Head]) -> None:
-        """Read the facts."""
+    components = """
+        SELECT CAST(group_concat(coalesce(components, zeroblob(?)), '') AS BLOB)
+        FROM carray(?) LEFT JOIN vector ON id = value AND length(components) = ?
+    """
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        heads: Sequence[Head],
+        words: Sequence[int] = (),
+        embedder: int = NO_EMBEDDER,
+    ) -> None:
+        """Read the facts, and what `look_up` reads, all at once."""
         self.nos = tuple(head.no for head in heads)
         self._starts = [0, *accumulate(head.rows for head in heads)]
         self._heads = heads
-        contents = dict(read_parts(connection, map(facts_part, self.nos)))
-        facts = b"".join(contents[facts_part(no)] for no in self.nos)
-        self.columns = Columns(np.frombuffer(facts, FACTS))
         self._buckets: dict[int, Bucket] = {}
         self._sketches: dict[int, Sketched] = {}
+        facts = list(map(facts_part, self.nos))
+        contents = self._read(connection, words, embedder, facts)
+        self.columns = Columns(np.frombuffer(b"".join(map(contents.__getitem__, facts)), FACTS))
 
     @property
     def size_bytes(self) -> int:
         """What is held in memory."""
-        sketches = sum(each.sketches.nbytes for each in self._sketches.values())
-        words = sum(bucket.size_bytes for bucket in self._buckets.values())
+        # Of copies, since another thread may be reading more meanwhile.
+        sketches = sum(each.sketches.nbytes for each in list(self._sketches.values()))
+        words = sum(bucket.size_bytes for bucket in list(self._buckets.values()))
         return self.columns.size_bytes + sketches + words
 
-    def look_up(self, connection: apsw.Connection, words: Iterable[int]) -> None:
-        """Read what is needed for `holding` of these words, all at once."""
-        wanted = {words_part(head.no, head.rows, word) for word in words for head in self._heads}
-        for part, content in read_parts(connection, wanted - self._buckets.keys()):
-            self._buckets[part] = to_bucket(content)
+    def look_up(
+        self, connection: apsw.Connection, words: Sequence[int], embedder: int = NO_EMBEDDER
+    ) -> None:
+        """Read what is needed for `holding` and `sketches`, if it is not there yet."""
+        self._read(connection, words, embedder)
 
-    def holding(self, word: int) -> Iterator[Positions]:
-        """Give the entries that hold a word, those of one block after the other."""
-        for start, head in zip(self._starts, self._heads, strict=False):
-            positions = self._buckets[words_part(head.no, head.rows, word)].holding(word)
-            if len(positions):
-                yield positions + np.int64(start)
-
-    def sketches(self, connection: apsw.Connection, embedder: int) -> Sketched | None:
-        """Give the sketches of the vectors that an embedder made."""
-        found = self._sketches.get(embedder)
-        own = [number for number, head in enumerate(self._heads) if head.embedder == embedder]
-        if found is None and own:
-            contents = dict(read_parts(connection, [sketches_part(self.nos[n]) for n in own]))
+    def _read(
+        self,
+        connection: apsw.Connection,
+        words: Sequence[int],
+        embedder: int,
+        others: Sequence[int] = (),
+    ) -> dict[int, bytes]:
+        buckets = {part for head in self._heads for part, _ in _by_part(head, words)}
+        buckets -= self._buckets.keys()
+        own = [] if embedder in self._sketches else self._blocks_of(embedder)
+        sketches = [sketches_part(self.nos[number]) for number in own]
+        contents = dict(read_parts(connection, [*others, *sketches, *buckets]))
+        for part in buckets:
+            self._buckets[part] = to_bucket(contents[part])
+        if own:
             each = [
-                to_sketches(contents[sketches_part(self.nos[n])], self._heads[n].rows) for n in own
+                to_sketches(contents[part], self._heads[number].rows)
+                for part, number in zip(sketches, own, strict=True)
             ]
-            found = Sketched(self._starts[own[0]], np.concatenate(each, axis=1))
-            self._sketches[embedder] = found
-        return found
+            joined = np.concatenate(each, axis=1)
+            self._sketches[embedder] = Sketched(self._starts[own[0]], joined)
+        return contents
+
+    def made_by(self, embedder: int) -> tuple[int, int]:
+        """Give where the entries begin and end whose vectors an embedder made."""
+        own = self._blocks_of(embedder)
+        return (self._starts[own[0]], self._starts[own[-1] + 1]) if own else (0, 0)
+
+    def _blocks_of(self, embedder: int) -> list[int]:
+        return [number for number, head in enumerate(self._heads) if head.embedder == embedder]
+
+    def holding(self, words: Sequence[int], start: int) -> Iterator[Run]:
+        """Give the entries that hold some words, in order; their positions count from `start`."""
+        for before, head in zip(self._starts, self._heads, strict=False):
+            for part, own in _by_part(head, words):
+                hashes, ends, positions = self._buckets[part]
+                places = hashes.searchsorted(np.array(own, np.uint32)).tolist()
+                for word, place in zip(own, places, strict=True):
+                    if place < len(hashes) and hashes[place] == word:
+                        first = ends[place - 1] if place else 0
+                        yield word, start + before, positions[first : ends[place]]
+
+    def sketches(self, embedder: int) -> Sketched | None:
+        """Give the sketches of the vectors that an embedder made."""
+        return self._sketches.get(embedder)
+
+
+def _by_part(head: Head, words: Sequence[int]) -> list[tuple[int, Sequence[int]]]:
+    """Give the parts of a block where words would be; these are in order, and so are the parts."""
+    if not words:
+        return []
+    parts = words_part(head.no, head.rows, words[0]), words_part(head.no, head.rows, words[-1])
+    if parts[0] == parts[1]:
+        return [(parts[0], words)]
+    found = groupby(words, key=lambda word: words_part(head.no, head.rows, word))
+    return [(part, list(own)) for part, own in found]
 
 
 class Kept:

@@ -3,23 +3,27 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
+import numpy as np
 
 from backends.database import fetch, fetch_one
 from backends.errors import MemoryNotFoundError
-from backends.memory_store.index import Index
+from backends.memory_store.columns import NO_EMBEDDER
+from backends.memory_store.index import Index, filter_words
 from backends.memory_store.likeness import without_repeats
 from backends.memory_store.packed import Kept
 from backends.memory_store.partitions import Partition
-from backends.memory_store.ranking import MOST_HITS, Ranked, rank
-from backends.memory_store.texts import count_tokens, to_json_object
+from backends.memory_store.ranking import MOST_HITS, Ranked, query_words, rank
+from backends.memory_store.texts import count_tokens
 from backends.memory_store.vectors import Stored
-from backends.messages import Hit, MemoryQuery
+from backends.messages import Hit, JsonObject, MemoryQuery
 from backends.text import well_formed
 
+_UNRANKED = Ranked(0, 1.0, None)
 _SPARE = 8  # loaded beyond those asked for, since a label's hash may deceive
 
 
@@ -55,38 +59,44 @@ def search(
         kept: See `Index`.
     """
     query = asked.query
-    index = Index(connection, partitions, asked.now, kept)
+    words = query_words(connection, query)
+    embedder = _embedder(connection, asked.embedder) if asked.vector else NO_EMBEDDER
+    index = Index(
+        connection,
+        partitions,
+        asked.now,
+        kept,
+        words=[*words, *chain(*filter_words(query))],
+        embedder=embedder,
+    )
     room = max(0, min(query.k, MOST_HITS))
     most = (3 if query.distinct else 1) * room + _SPARE
     if query.text is None:
-        chosen = _newest(index, query, most)
+        ranked = _newest(index, query, most)
     else:
-        embedder = _embedder(connection, asked.embedder)
-        chosen = rank(
-            connection, index, query, asked.vector, embedder=embedder, most=most, now=asked.now
+        ranked = rank(
+            index, query, words, asked.vector, embedder=embedder, most=most, now=asked.now
         )
     index.keep()
     shown = Shown(connection, partitions, asked.now)
-    hits = list[Hit]()
+    scores, hits = {each.id: each for each in ranked}, list[Hit]()
+    chosen = list(scores)
     for part in (chosen[:room], chosen[room:]):
         if len(hits) < room:
-            hits += _hits(shown, part, query)
+            found = shown.hits(part, scores=scores)
+            hits += [
+                found[each] for each in part if each in found and is_wanted(found[each], query)
+            ]
             hits = without_repeats(hits) if query.distinct else hits
     hits = pack(hits[:room], query.max_tokens)
     return tuple(hits + shown.linked(hits, steps=query.links, most=room))
-
-
-def _hits(shown: "Shown", chosen: Sequence[Ranked], query: MemoryQuery) -> list[Hit]:
-    scores = {each.id: Score(each.score, each.why if query.explain else None) for each in chosen}
-    found = shown.hits(list(scores), scores=scores)
-    return [found[each] for each in scores if each in found and is_wanted(found[each], query)]
 
 
 def is_wanted(hit: Hit, query: MemoryQuery) -> bool:
     """Whether a hit has the labels that a query asks for, not only their hashes."""
     return (
         (not query.kinds or hit.kind in map(well_formed, query.kinds))
-        and set(map(well_formed, query.tags)) <= set(hit.tags)
+        and all(well_formed(tag) in hit.tags for tag in query.tags)
         and query.session in (None, hit.session)
     )
 
@@ -104,13 +114,6 @@ def pack(hits: Sequence[Hit], max_tokens: int | None) -> list[Hit]:
     return kept
 
 
-class Score(NamedTuple):
-    """How well a memory fits, and what that is the sum of."""
-
-    score: float = 1.0
-    why: Mapping[str, float] | None = None
-
-
 class Shown:
     """Memories within reach, as hits."""
 
@@ -126,20 +129,31 @@ class Shown:
         memories: Sequence[int],
         *,
         older: bool = False,
-        scores: Mapping[int, Score] = MappingProxyType({}),
+        scores: Mapping[int, Ranked] = MappingProxyType({}),
     ) -> dict[int, Hit]:
         """Give those of the memories that are within reach, by their numbers."""
+        if not memories:
+            return {}
+        given = apsw.carray(np.array(memories, np.int64))
         rows: list[tuple[Any, ...]] = []
         for partition in self._partitions:
             where = partition.within(self._now)
-            rows += fetch(
-                self._connection,
-                f"{_RECORD} WHERE {where.sql}{'' if older else ' AND e.replaced_by IS NULL'}",
-                (json.dumps(list(memories)), *where.bindings),
-            )
-        links = self._links([row[0] for row in rows])
+            rows += self._connection.execute(
+                "SELECT e.id, e.public, e.content, e.kind, n.name, e.created, e.session,"
+                " e.importance, '[' || e.tags || ',' || coalesce(e.data, 'null') || ',' || e.source"
+                " || ',' || (SELECT json_group_array(json_array(relation, e.public))"
+                " FROM link CROSS JOIN memory e ON e.id = target"
+                f" WHERE link.id = value AND e.replaced_by IS NULL AND {where.sql}) || ']'"
+                " FROM carray(?) CROSS JOIN memory e ON e.id = value"
+                f" CROSS JOIN namespace n ON n.no = e.namespace WHERE {where.sql}"
+                f"{'' if older else ' AND e.replaced_by IS NULL'}",
+                (*where.bindings, given, *where.bindings),
+            ).fetchall()
+        # Read all at once: most of the time goes by between one text and the next.
+        parsed = json.loads(f"[{','.join([row[-1] for row in rows])}]")
         return {
-            row[0]: _hit(row, scores.get(row[0], Score()), links.get(row[0], ())) for row in rows
+            row[0]: _hit(row, scores.get(row[0], _UNRANKED), *each)
+            for row, each in zip(rows, parsed, strict=True)
         }
 
     def linked(self, hits: Sequence[Hit], *, steps: int, most: int) -> list[Hit]:
@@ -170,21 +184,6 @@ class Shown:
                 (partition.space, json.dumps(list(publics))),
             )
         ]
-
-    def _links(self, memories: Sequence[int]) -> dict[int, tuple[tuple[str, str], ...]]:
-        links: dict[int, tuple[tuple[str, str], ...]] = {}
-        for partition in self._partitions:
-            where = partition.within(self._now)
-            rows = fetch(
-                self._connection,
-                "SELECT link.id, relation, e.public FROM link CROSS JOIN memory e ON e.id = target"
-                " WHERE link.id IN (SELECT value FROM json_each(?)) AND e.replaced_by IS NULL"
-                f" AND {where.sql} ORDER BY link.id, relation, e.public",
-                (json.dumps(list(memories)), *where.bindings),
-            )
-            for memory, relation, public in rows:
-                links[memory] = (*links.get(memory, ()), (relation, public))
-        return links
 
 
 def fetch_by_id(
@@ -217,38 +216,39 @@ def _newest(index: Index, query: MemoryQuery, most: int) -> list[Ranked]:
     positions = index.passing(query).nonzero()[0]
     ids, created = index.ids(positions), index.fact("created", positions)
     newest = sorted(zip(created.tolist(), ids.tolist(), strict=True), reverse=True)
-    return [Ranked(memory, 1.0, {}) for _, memory in newest[:most]]
+    return [Ranked(memory, 1.0, {} if query.explain else None) for _, memory in newest[:most]]
 
 
 def _embedder(connection: apsw.Connection, name: str) -> int:
     row = fetch_one(connection, "SELECT no FROM embedder WHERE name = ?", (name,))
-    return -1 if row is None else int(row[0])
+    return NO_EMBEDDER if row is None else int(row[0])
 
 
-def _hit(row: tuple[Any, ...], score: Score, links: tuple[tuple[str, str], ...]) -> Hit:
-    _, public, content, kind, tags, namespace, created, data, source, session, importance = row
+def _hit(
+    row: tuple[Any, ...],
+    ranked: Ranked,
+    tags: list[str],
+    data: JsonObject | None,
+    source: JsonObject,
+    links: list[tuple[str, str]],
+) -> Hit:
+    _, public, content, kind, namespace, created, session, importance, _ = row
     return Hit(
         id=public,
         content=content,
-        score=score.score,
+        score=ranked.score,
         kind=kind,
-        tags=tuple(json.loads(tags)),
+        tags=tuple(tags),
         namespace=namespace,
         created=created,
-        data=None if data is None else to_json_object(data),
-        source=to_json_object(source),
+        data=data,
+        source=source,
         session=session,
         importance=importance,
-        links=links,
-        why=score.why,
+        links=tuple(sorted([(relation, target) for relation, target in links])),
+        why=ranked.why,
     )
 
-
-_RECORD = """
-SELECT e.id, e.public, e.content, e.kind, e.tags, n.name, e.created, e.data, e.source, e.session,
-       e.importance
-FROM json_each(?) CROSS JOIN memory e ON e.id = value CROSS JOIN namespace n ON n.no = e.namespace
-"""
 
 _VERSION = """
 SELECT id, replaced_by, NULL FROM memory

@@ -120,7 +120,9 @@ class SqliteMemoryStore:
                     connection, find_partitions(connection, reach), query, now
                 )
             )
-        query = replace(query, text=_cut(query.text), session=_cleaned_label(query.session))
+        text, session = _cut(query.text), _cleaned_label(query.session)
+        if (text, session) != (query.text, query.session):
+            query = replace(query, text=text, session=session)
         if query.k < 1 or (query.text is None and query.session is None) or query.text == "":
             return ()
         asked = Search(

@@ -128,7 +128,7 @@ class TextVectors(Generic[V]):
     async def _embed(self, together: _Together[V]) -> None:
         try:
             # Others wait for it, so it goes on where the first of them is cancelled.
-            with anyio.CancelScope(shield=True), _deadline():
+            with _deadline(shield=True):
                 async with self._calls:
                     self._leave(together)
                     together.vectors = self._convert(await self._embedder.embed(together.texts))
@@ -144,9 +144,9 @@ class TextVectors(Generic[V]):
 
 
 @contextmanager
-def _deadline() -> Generator[None]:
+def _deadline(*, shield: bool = False) -> Generator[None]:
     try:
-        with anyio.fail_after(_EMBED_SECONDS):
+        with anyio.fail_after(_EMBED_SECONDS, shield=shield):
             yield
     except TimeoutError as exc:
         raise BackendTimeoutError("the embedder did not answer in time") from exc

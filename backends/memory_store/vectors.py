@@ -7,6 +7,7 @@ Vectors with a Theoretical Error Bound for Approximate Nearest Neighbor Search, 
 keeps the asymmetric estimate.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,8 @@ from backends.protocols import Vectors
 Sketches = NDArray[np.uint64]
 """Shape `(words, n)`: a column for each vector, 64 components a word."""
 
-_PLANES = 3  # bits for the size of a component of the query
+_SIZES = np.array([1, 2, 4], np.uint16)  # bits for the size of a component of the query
+_LARGEST_SIZE = int(_SIZES.sum())
 _AT_ONCE = 8192  # so many sketches, and what is worked out of them, stay in a core's cache
 _LARGEST = 2.5  # in root mean squares; larger components count as this
 
@@ -54,27 +56,27 @@ class Probe:
 
     def __init__(self, components: bytes) -> None:
         vector = np.frombuffer(components, np.int8).astype(np.float32)
-        step = _LARGEST * float(np.sqrt(np.mean(vector**2))) / (2**_PLANES - 1)
-        steps = np.minimum(np.rint(np.abs(vector) / step), 2**_PLANES - 1).astype(np.uint8)
-        self._signs = _words(vector > 0)
-        self._planes = [_words((steps >> plane & 1).astype(np.bool_)) for plane in range(_PLANES)]
+        step = _LARGEST * np.sqrt((vector @ vector) / len(vector)) / _LARGEST_SIZE
+        steps = np.minimum(np.rint(np.abs(vector) / step), _LARGEST_SIZE).astype(np.uint16)
+        bits = np.concatenate(([vector > 0], steps & _SIZES[:, np.newaxis] != 0))
+        words = _bits(bits).view(np.uint64)[..., np.newaxis]
+        self._signs, self._planes = words[0], words[1:]
 
-    def costs(self, sketches: Sketches) -> NDArray[np.uint16]:
-        """Estimate how far each sketched vector is; only their order counts."""
-        found = np.empty(sketches.shape[1], np.uint16)
-        for start in range(0, len(found), _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
-            found[part] = self._costs(sketches[:, part])
-        return found
+    def costs(self, several: Sequence[Sketches]) -> NDArray[np.uint16]:
+        """Estimate how far the sketched vectors of all are, in turn; only their order counts."""
+        if sum(each.shape[1] for each in several) <= _AT_ONCE:
+            several = [np.concatenate(several, axis=1)]
+        parts = [
+            self._costs(each[:, start : start + _AT_ONCE])
+            for each in several
+            for start in range(0, each.shape[1], _AT_ONCE)
+        ]
+        return np.concatenate(parts) if parts else np.empty(0, np.uint16)
 
     def _costs(self, sketches: Sketches) -> NDArray[np.uint16]:
-        differ = sketches ^ self._signs
-        total = np.zeros(sketches.shape[1], np.uint16)
-        chosen = np.empty_like(differ)
-        for plane, words in enumerate(self._planes):
-            counted = np.bitwise_count(np.bitwise_and(differ, words, out=chosen))
-            total += counted.sum(axis=0, dtype=np.uint16) << plane
-        return total
+        differ = (sketches ^ self._signs) & self._planes
+        costs: NDArray[np.uint16] = np.einsum("p,pwn->n", _SIZES, np.bitwise_count(differ))
+        return costs
 
 
 def _bits(bits: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -83,7 +85,3 @@ def _bits(bits: NDArray[np.bool_]) -> NDArray[np.uint8]:
     packed = np.zeros((*bits.shape[:-1], -(-count // 64) * 8), np.uint8)
     packed[..., : -(-count // 8)] = np.packbits(bits, axis=-1, bitorder="little")
     return packed
-
-
-def _words(bits: NDArray[np.bool_]) -> Sketches:
-    return _bits(bits).view(np.uint64)[:, np.newaxis]

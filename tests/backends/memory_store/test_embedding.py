@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from backends.errors import BackendTimeoutError, BackendUnavailableError, StoreFullError
+from backends.memory_store.entries import LOOSE_ROWS
 from backends.memory_store.store import MAX_CONTENT_BYTES
 from backends.messages import MemoryDraft, MemoryQuery
 from backends.protocols import Embedder
@@ -47,6 +48,30 @@ async def test_vectors_of_another_embedder_are_not_compared(tmp_path: Path) -> N
         assert await opened.store.reembed() == 0
         assert len(await found(opened.store, "apples", mode="vector")) == 6
         assert await opened.problems() == []
+
+
+class RenamedEmbedder(WordEmbedder):
+    """Gives the same vectors, but who knows."""
+
+    @property
+    def name(self) -> str:
+        return "renamed"
+
+
+@pytest.mark.parametrize("count", [5, LOOSE_ROWS])
+async def test_what_words_find_is_not_compared_to_another_embedder_s_vectors(
+    tmp_path: Path, count: int
+) -> None:
+    async with open_store(tmp_path) as opened:
+        for number in range(count):
+            await opened.store.add(MemoryDraft(content=f"apples {number}"), place())
+    async with open_store(tmp_path, RenamedEmbedder(), new_id=lambda: "new") as opened:
+        await opened.store.add(MemoryDraft(content="apples are red"), place())
+        hits = await opened.store.search(MemoryQuery(text="apples", explain=True), own())
+        assert len(hits) > 1
+        for hit in hits:
+            assert hit.why is not None
+            assert (hit.why["meaning"] > 0) is (hit.id == "new")
 
 
 async def test_a_text_with_nothing_to_embed_is_not_embedded_again(tmp_path: Path) -> None:
