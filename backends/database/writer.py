@@ -18,7 +18,6 @@ from backends.errors import StoreBusyError, StoreError
 
 _LARGEST_GROUP = 256
 _MOST_WAITING = 40 * _LARGEST_GROUP
-_WORTH_HALVING = 8
 
 logger = logging.getLogger(__name__)
 
@@ -110,12 +109,8 @@ class Writer:
 
     def _take(self) -> Sequence[Write]:
         with self._turn:
-            was_idle = not self._waiting
             self._turn.wait_for(lambda: self._waiting or self._is_ending)
             count = min(len(self._waiting), _LARGEST_GROUP)
-            if was_idle and count >= _WORTH_HALVING:
-                # Who is answered prepares its next write while the other half is written.
-                count //= 2
             return [self._waiting.popleft() for _ in range(count)]
 
     def _commit(self, group: Sequence[Write]) -> None:
