@@ -10,15 +10,14 @@ from backends.messages import MemoryDraft, Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Addition:
-    """A draft ready to be written.
+class PlacedDraft:
+    """A draft ready to be written, on whichever database, but for its vector.
 
     Attributes:
-        draft: Its texts are clean.
+        draft: Its texts can be stored.
         place: Where it goes.
         id: The public id it gets.
         embedder: Name of what makes the vector.
-        vector: None where it is still to be made.
         now: Unix seconds.
         max_rows: Most memories of the partition.
         max_bytes: Most bytes of the partition.
@@ -28,10 +27,21 @@ class Addition:
     place: Place
     id: str
     embedder: str
-    vector: Stored | None
     now: float
     max_rows: int
     max_bytes: int
+
+    @property
+    def created(self) -> float:
+        """When it was made, as the draft says or now."""
+        return self.now if self.draft.created is None else self.draft.created
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addition(PlacedDraft):
+    """One with its vector; None is still to be made."""
+
+    vector: Stored | None
 
 
 class Row(NamedTuple):
@@ -71,7 +81,7 @@ def memory_row(addition: Addition, memory: int, namespace: int, digest: bytes) -
         tags=tags,
         data=data,
         source=source,
-        created=_created(addition),
+        created=addition.created,
         expires=draft.expires,
         hash=digest,
         size=sum(map(len, map(str.encode, texts))),
@@ -94,12 +104,7 @@ def described(addition: Addition, memory: int, namespace: int) -> Described:
         tags=draft.tags,
         session=draft.session,
         agent=None if agent is None else str(agent),
-        created=_created(addition),
+        created=addition.created,
         expires=draft.expires,
         importance=draft.importance,
     )
-
-
-def _created(addition: Addition) -> float:
-    created = addition.draft.created
-    return addition.now if created is None else created

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.memory_store.blocks import Facts
-from backends.memory_store.vectors import Sketches
 
 Positions = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -14,13 +13,6 @@ Seqs = NDArray[np.uint32]
 
 
 NO_EMBEDDER = -1
-
-
-class Sketched(NamedTuple):
-    """Sketches, and the position of the first."""
-
-    start: int
-    sketches: Sketches
 
 
 Run: TypeAlias = tuple[int, int, NDArray[np.integer]]

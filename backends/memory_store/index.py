@@ -219,14 +219,15 @@ class Index:
         """Estimate how far some entries' vectors are, of those that have one."""
         positions, several = [_NOBODY], list[Sketches]()
         for stretch in self._stretches:
-            sketched = stretch.source.sketches(embedder)
-            if sketched is None:
+            sketches = stretch.source.sketches(embedder)
+            if sketches is None:
                 continue
-            start, count = stretch.start + sketched.start, sketched.sketches.shape[1]
+            first, _ = stretch.source.made_by(embedder)
+            start, count = stretch.start + first, sketches.shape[1]
             chosen = among[start : start + count].nonzero()[0]
             positions.append(chosen + start)
             is_all = len(chosen) == count
-            several.append(sketched.sketches if is_all else sketched.sketches.take(chosen, axis=1))
+            several.append(sketches if is_all else sketches.take(chosen, axis=1))
         found = Probe(components).costs(several) if several else np.empty(0, np.uint16)
         return Costs(np.concatenate(positions), found)
 

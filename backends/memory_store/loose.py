@@ -11,8 +11,9 @@ import numpy as np
 
 from backends.database import fetch_one
 from backends.memory_store.blocks import FACTS
-from backends.memory_store.columns import Columns, Mask, Positions, Run, Sketched
+from backends.memory_store.columns import Columns, Mask, Positions, Run
 from backends.memory_store.partitions import Partition
+from backends.memory_store.vectors import Sketches
 
 _LAST = (1 << 63) - 1
 
@@ -53,12 +54,12 @@ class Loose:
         """Give where the entries begin and end whose vectors an embedder made."""
         return (0, len(self.columns.facts)) if embedder == self._embedder else (0, 0)
 
-    def sketches(self, embedder: int) -> Sketched | None:
+    def sketches(self, embedder: int) -> Sketches | None:
         """Give the sketches of the vectors that an embedder made."""
         if embedder != self._embedder:
             return None
         rows = np.frombuffer(self._sketches, np.uint64).reshape(len(self.columns.facts), -1)
-        return Sketched(0, np.ascontiguousarray(rows.T))
+        return np.ascontiguousarray(rows.T)
 
 
 def read_loose(

@@ -25,7 +25,8 @@ from backends.memory_store.blocks import (
     to_sketches,
     words_part,
 )
-from backends.memory_store.columns import NO_EMBEDDER, Columns, Mask, Run, Sketched
+from backends.memory_store.columns import NO_EMBEDDER, Columns, Mask, Run
+from backends.memory_store.vectors import Sketches
 
 
 class Head(NamedTuple):
@@ -84,7 +85,7 @@ class Packed:
         self._starts = [0, *accumulate(head.rows for head in heads)]
         self._heads = heads
         self._buckets: dict[int, Bucket] = {}
-        self._sketches: dict[int, Sketched] = {}
+        self._sketches: dict[int, Sketches] = {}
         facts = list(map(facts_part, self.nos))
         contents = self._read(connection, words, embedder, facts)
         self.columns = Columns(np.frombuffer(b"".join(map(contents.__getitem__, facts)), FACTS))
@@ -93,7 +94,7 @@ class Packed:
     def size_bytes(self) -> int:
         """What is held in memory."""
         # Of copies, since another thread may be reading more meanwhile.
-        sketches = sum(each.sketches.nbytes for each in list(self._sketches.values()))
+        sketches = sum(each.nbytes for each in list(self._sketches.values()))
         words = sum(bucket.size_bytes for bucket in list(self._buckets.values()))
         return self.columns.size_bytes + sketches + words
 
@@ -122,8 +123,7 @@ class Packed:
                 to_sketches(contents[part], self._heads[number].rows)
                 for part, number in zip(sketches, own, strict=True)
             ]
-            joined = np.concatenate(each, axis=1)
-            self._sketches[embedder] = Sketched(self._starts[own[0]], joined)
+            self._sketches[embedder] = np.concatenate(each, axis=1)
         return contents
 
     def made_by(self, embedder: int) -> tuple[int, int]:
@@ -145,7 +145,7 @@ class Packed:
                         first = ends[place - 1] if place else 0
                         yield word, start + before, positions[first : ends[place]]
 
-    def sketches(self, embedder: int) -> Sketched | None:
+    def sketches(self, embedder: int) -> Sketches | None:
         """Give the sketches of the vectors that an embedder made."""
         return self._sketches.get(embedder)
 

@@ -1,26 +1,11 @@
 """How much a partition may hold, on whichever database it stands."""
 
-from typing import Protocol
-
 from backends.errors import StoreFullError
+from backends.memory_store.additions import PlacedDraft
 from backends.memory_store.schema import ROW_OVERHEAD_BYTES
 
 
-class Bounded(Protocol):
-    """An addition to a partition with bounds."""
-
-    @property
-    def max_rows(self) -> int:
-        """Most memories of the partition."""
-        ...
-
-    @property
-    def max_bytes(self) -> int:
-        """Most bytes of the partition."""
-        ...
-
-
-def check_room(addition: Bounded, *, rows: int, size_bytes: int) -> None:
+def check_room(addition: PlacedDraft, *, rows: int, size_bytes: int) -> None:
     """Refuse an addition whose partition holds so many rows, and so many bytes with it.
 
     Raises:

@@ -32,12 +32,12 @@ class _Known:
 def add(connection: Connection, addition: Addition, words: Words) -> Added:
     """Store a memory, or find that it stands there already."""
     draft = addition.draft
-    space = _lock_space(connection, addition.owner)
+    space = _lock_space(connection, addition.place.owner)
     seen = _seen(connection, space, addition)
     if seen is not None:
         return seen
     erase_expired(connection, space, addition.now)
-    namespace = _namespace(connection, space, addition.namespace)
+    namespace = _namespace(connection, space, addition.place.namespace)
     targets = [
         (name, _current(connection, space, each, addition.now)) for name, each in draft.links
     ]
@@ -95,7 +95,7 @@ def _seen(connection: Connection, space: int, addition: Addition) -> Added | Non
     if row is None:
         return None
     digest, public, replaced = row
-    if digest not in (None, draft_digest(addition.draft, addition.namespace)):
+    if digest not in (None, draft_digest(addition.draft, addition.place.namespace)):
         raise IdempotencyConflictError(
             "the idempotency key was used before for another memory; use a new one"
         )
@@ -106,7 +106,7 @@ def _remember_key(connection: Connection, space: int, addition: Addition, added:
     key = once_key(addition.draft)
     if key is None:
         return
-    digest = draft_digest(addition.draft, addition.namespace)
+    digest = draft_digest(addition.draft, addition.place.namespace)
     connection.execute(
         "INSERT INTO added_once VALUES(%s, %s, %s, %s, %s, %s)",
         (space, storable(key), digest, added.id, added.replaced, addition.now),

@@ -3,44 +3,20 @@
 from dataclasses import dataclass
 from typing import LiteralString
 
+from backends.memory_store.additions import PlacedDraft
 from backends.memory_store.entries import LOOSELY_TOGETHER, Said, is_said_after
 from backends.memory_store.room import check_room
 from backends.memory_store.texts import digest_of, to_json, to_json_object
-from backends.messages import JsonObject, MemoryDraft
+from backends.messages import JsonObject
 from backends.postgres_memory.connections import Connection
 from backends.postgres_memory.texts import Words, storable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Addition:
-    """A draft ready to be written.
+class Addition(PlacedDraft):
+    """One with its vector as pgvector reads it, "" without direction; None is still to be made."""
 
-    Attributes:
-        draft: Its texts can be stored.
-        owner: Whose partition it goes to.
-        namespace: Where in it.
-        id: The public id it gets.
-        embedder: Name of what makes the vector.
-        vector: As pgvector reads it, "" for one without direction; None is still to be made.
-        now: Unix seconds.
-        max_rows: Most memories of the partition.
-        max_bytes: Most bytes of the partition.
-    """
-
-    draft: MemoryDraft
-    owner: str
-    namespace: str
-    id: str
-    embedder: str
     vector: str | None
-    now: float
-    max_rows: int
-    max_bytes: int
-
-    @property
-    def created(self) -> float:
-        """When it was made, as the draft says or now."""
-        return self.now if self.draft.created is None else self.draft.created
 
 
 def insert(

@@ -76,8 +76,7 @@ class PostgresMemoryStore:
         max_rows, max_bytes = self._quota(place.owner)
         addition = Addition(
             draft=draft,
-            owner=storable(place.owner),
-            namespace=storable(place.namespace),
+            place=Place(storable(place.owner), storable(place.namespace)),
             id=self._new_id(),
             embedder=self._vectors.embedder,
             vector=vector,

@@ -73,16 +73,16 @@ def in_postgres(server: Server) -> Opener:
     ids=["sqlite-words", "sqlite-static", "list", "postgres"],
 )
 def opener(request: pytest.FixtureRequest) -> Opener:
-    chosen: object = request.param
-    if chosen is in_postgres:
-        server: Server = request.getfixturevalue("postgres")
-        return in_postgres(server)
-    return cast("Opener", chosen)
+    return chosen_by(request)
 
 
 @pytest.fixture(params=[in_sqlite(WordEmbedder), in_postgres], ids=["sqlite", "postgres"])
 def real_opener(request: pytest.FixtureRequest) -> Opener:
     """Stores that rank as the kernel promises, which a list does not."""
+    return chosen_by(request)
+
+
+def chosen_by(request: pytest.FixtureRequest) -> Opener:
     chosen: object = request.param
     if chosen is in_postgres:
         server: Server = request.getfixturevalue("postgres")
